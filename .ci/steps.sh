@@ -1,0 +1,127 @@
+# The steps of .ci/run, one function each. Every one runs in its own shell with `set -euo pipefail`, at the top of the checkout,
+# without standard input. `return "$skipped"` says that it could not run here; its last line says why.
+
+# In CI the lock file is not touched and nothing uncommitted is packaged; on a laptop both may be on their way.
+locked=() dirty=(--allow-dirty)
+if [ "${CI-}" = true ]; then locked=(--locked) dirty=(); fi
+
+skip() {
+  echo "SKIPPED, LOUDLY: $*"
+  return "$skipped"
+}
+
+# A gate's tool, installed when it is not there yet, and the paths of all that is.
+tools() {
+  [ $# -eq 0 ] || bash .ci/install "$@"
+  eval "$(bash .ci/install --paths)"
+}
+
+# The publishable library crates, one a line.
+libraries() {
+  cargo metadata --no-deps --format-version 1 "${locked[@]}" | python3 -c '
+import json, sys
+for p in json.load(sys.stdin)["packages"]:
+    if p["publish"] != [] and any("lib" in t["kind"] for t in p["targets"]):
+        print(p["name"])' | sort
+}
+
+step_fmt() {
+  cargo fmt --all --check
+}
+
+step_typos() {
+  tools typos
+  typos --format brief
+}
+
+step_lint() {
+  cargo clippy --workspace --all-targets "${locked[@]}" -- -D warnings
+}
+
+step_test() {
+  cargo test --workspace "${locked[@]}"
+}
+
+step_demo() {
+  [ -d crates/outrigger-cli ] || { skip "crates/outrigger-cli is missing"; return; }
+  local answer=${TMPDIR:-/tmp}/outrigger-demo.$$.json code=0
+  cargo build --release -p outrigger-cli "${locked[@]}"
+  cargo run --release -p outrigger-cli "${locked[@]}" -- demo --for 20s --json >"$answer" || code=$?
+  python3 .ci/check-demo "$answer" "$code"
+  rm -f "$answer"
+}
+
+step_docs() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps "${locked[@]}"
+}
+
+step_deny() {
+  tools deny
+  cargo deny --all-features "${locked[@]}" check bans licenses sources
+}
+
+# Without --no-dev-deps, which rewrites the manifests while it runs: `check` of a library does not build its dev-dependencies, and
+# this resolver does not let them switch features on.
+step_features() {
+  tools hack
+  local packages=() name
+  for name in $(libraries); do packages+=(-p "$name"); done
+  [ ${#packages[@]} -gt 0 ] || { skip "no library crate yet"; return; }
+  cargo hack check --each-feature "${packages[@]}" "${locked[@]}"
+}
+
+step_package() {
+  cargo package --workspace --no-verify "${locked[@]}" "${dirty[@]}"
+  python3 .ci/check-packages "$CARGO_TARGET_DIR/package"
+}
+
+step_bridge() {
+  [ -d bridges/outrigger-consulrs ] || { skip "bridges/outrigger-consulrs is missing"; return; }
+  openssl_headers
+  tools
+  export OUTRIGGER_CONSUL OUTRIGGER_CONSUL_OLD
+  cd bridges/outrigger-consulrs
+  cargo fmt --check
+  cargo clippy --all-targets "${locked[@]}" -- -D warnings
+  cargo test "${locked[@]}"
+}
+
+# consulrs links OpenSSL: its headers and pkg-config come from the system.
+openssl_headers() {
+  pkg-config --exists openssl 2>/dev/null && return 0
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "libssl-dev and pkg-config are needed" >&2; return 1; }
+  apt-get -qq update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends libssl-dev pkg-config
+}
+
+step_parts() {
+  [ -d crates/outrigger-e2e ] || { skip "crates/outrigger-e2e is missing: nothing needs the parts"; return; }
+  bash .ci/install # waits for the one that started with the gate
+}
+
+step_e2e() {
+  [ -d crates/outrigger-e2e ] || { skip "crates/outrigger-e2e is missing"; return; }
+  tools
+  echo "consul: $OUTRIGGER_CONSUL; oldest: $OUTRIGGER_CONSUL_OLD; jaeger: $OUTRIGGER_JAEGER"
+  OUTRIGGER_E2E=1 cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1
+}
+
+step_compose() {
+  [ -f docker-compose.yml ] || { skip "docker-compose.yml is missing"; return; }
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+    { skip "a Docker engine is started by root on Debian only"; return; }
+  tools
+  bash .ci/compose
+}
+
+step_bench() {
+  [ -x .ci/bench ] || { skip ".ci/bench is missing"; return; }
+  bash .ci/bench --quick
+}
+
+step_clean() {
+  [ "${CI-}" = true ] || { skip "only in CI: a laptop's checkout may be dirty"; return; }
+  local changed
+  changed=$(git status --porcelain)
+  [ -z "$changed" ] || { printf 'the steps left changes behind:\n%s\n' "$changed"; return 1; }
+}

@@ -1,0 +1,48 @@
+# Every recipe is one plain command: without `just`, type the line yourself. `.ci/install just` brings it.
+
+# What is here
+default:
+    @just --list
+
+# Everything that needs no real Consul, as CI does it
+check:
+    .ci/run quick
+
+# The whole gate, as CI runs it
+ci:
+    .ci/run
+
+# Unit, property and layer tests
+test *ARGS:
+    cargo test --workspace {{ ARGS }}
+
+# End to end on the real Consul (newest and oldest) and Jaeger
+e2e:
+    .ci/run parts e2e
+
+# docker-compose.yml on a private Docker engine
+compose:
+    .ci/run parts compose
+
+# The fleet under trouble, on this laptop
+demo *ARGS:
+    cargo run --release -p outrigger-cli -- demo {{ ARGS }}
+
+# The figures of docs/performance.md beside their peers
+bench *ARGS:
+    .ci/bench {{ ARGS }}
+
+# The long runs of the promises; writes docs/soak.md
+soak *ARGS:
+    .ci/soak {{ ARGS }}
+
+# The guide and the reference
+doc:
+    cargo doc --workspace --no-deps --open
+
+fmt:
+    cargo fmt --all
+
+# The real parts, pinned, into a cache outside the checkout
+install *PARTS:
+    .ci/install {{ PARTS }}
