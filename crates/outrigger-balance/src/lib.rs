@@ -1,0 +1,1 @@
+//! Load balancing as pure rules: pickers, load estimates, slow start, locality, outlier ejection.

@@ -1,0 +1,1 @@
+//! The outrigger command: the demo, the development agent, and looking at a fleet.

@@ -1,0 +1,1 @@
+//! Registration, discovery, KV and sessions over Consul's HTTP API.

@@ -1,0 +1,106 @@
+//! What is known of a request on its way.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::{Receipt, RouteName, ServiceName, TraceContext};
+
+/// Largest value of the retry guard's header; more is read as this.
+pub const MAX_ATTEMPT: u8 = 99;
+
+/// The version of a policy: the first 12 hex digits of its SHA-256, as a number.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PolicyVersion(pub u64);
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { f.write_str("default") } else { write!(f, "{:012x}", self.0) }
+    }
+}
+
+impl fmt::Debug for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is known of one request on its way: made once, passed down, read by every layer.
+///
+/// Cost: cloning it copies two reference counts and allocates nothing; a retry clones it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Context {
+    /// When the request came in; the only clock read at its start.
+    pub started: Instant,
+    /// Who is called, once known.
+    pub service: Option<ServiceName>,
+    /// Which route of its policy applies.
+    pub route: RouteName,
+    /// Who calls, where that is told by somebody trusted.
+    pub caller: Option<ServiceName>,
+    /// The instant after which nobody waits for the answer.
+    pub deadline: Option<Instant>,
+    /// Retries made for this request so far, above us and by us: `x-outrigger-attempt`.
+    pub attempt: u8,
+    /// Where it stands in its trace.
+    pub trace: TraceContext,
+    /// Which policy it runs under, wholly.
+    pub policy: PolicyVersion,
+    /// Where decisions are written down, for sampled requests only.
+    pub receipt: Option<Arc<Receipt>>,
+}
+
+impl Context {
+    /// A request that came in at `now`, of which nothing else is known.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            service: None,
+            route: RouteName::default(),
+            caller: None,
+            deadline: None,
+            attempt: 0,
+            trace: TraceContext::NONE,
+            policy: PolicyVersion::default(),
+            receipt: None,
+        }
+    }
+
+    /// Brings the deadline forward; a later one changes nothing, since a hop can only tighten.
+    pub fn tighten_deadline(&mut self, deadline: Instant) {
+        if self.deadline.is_none_or(|present| deadline < present) {
+            self.deadline = Some(deadline);
+        }
+    }
+
+    /// Time left before the deadline; `None` without one, zero when it has passed.
+    #[must_use]
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Whether a retry was already made for this request, above us or by us.
+    #[must_use]
+    pub const fn is_retried(&self) -> bool {
+        self.attempt > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_can_only_tighten_the_deadline() {
+        #[expect(clippy::disallowed_methods, reason = "any instant serves as an origin")]
+        let t0 = Instant::now();
+        let mut context = Context::new(t0);
+        context.tighten_deadline(t0 + Duration::from_secs(2));
+        context.tighten_deadline(t0 + Duration::from_secs(5));
+        assert_eq!(context.time_left(t0), Some(Duration::from_secs(2)));
+        context.tighten_deadline(t0 + Duration::from_secs(1));
+        assert_eq!(context.time_left(t0 + Duration::from_secs(3)), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,270 @@
+//! Who wants to know what happens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Endpoint, FailureKind, Freshness, Outcome, Rejected, RouteName, ServiceName};
+
+/// The state of a circuit, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Traffic flows.
+    Closed,
+    /// All is rejected.
+    Open,
+    /// Only probes pass.
+    HalfOpen,
+}
+
+impl CircuitState {
+    /// The word used in answers, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// What made an endpoint be ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EjectionCause {
+    /// So many errors in a row.
+    ConsecutiveErrors,
+    /// Too small a share of successes in an interval.
+    SuccessRatio,
+}
+
+impl EjectionCause {
+    /// The word used in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConsecutiveErrors => "consecutive_errors",
+            Self::SuccessRatio => "success_ratio",
+        }
+    }
+}
+
+/// Something that happened: what metrics count, logs tell and pages show.
+///
+/// Borrowed, so that telling it allocates nothing. The first three come per request or per try;
+/// all others are changes of state.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request ended at its response's head, or failed for good.
+    Finished {
+        /// Who was called.
+        service: &'a ServiceName,
+        /// On which route.
+        route: &'a RouteName,
+        /// The method, one of the nine known ones or `_OTHER`.
+        method: &'static str,
+        /// The status, when there was an answer, ours or theirs.
+        status: Option<u16>,
+        /// The verdict on the whole.
+        outcome: Outcome,
+        /// From the request's start.
+        elapsed: Duration,
+        /// Tries that an endpoint was chosen for; 0 when we refused.
+        tries: u8,
+    },
+    /// One try ended at its response's head, or broke.
+    Tried {
+        /// Who was called.
+        service: &'a ServiceName,
+        /// Which endpoint.
+        endpoint: &'a Endpoint,
+        /// 0 for the first.
+        attempt: u8,
+        /// The status, when there was an answer.
+        status: Option<u16>,
+        /// How it broke, when it did.
+        failure: Option<FailureKind>,
+        /// The verdict.
+        outcome: Outcome,
+        /// From the try's start.
+        elapsed: Duration,
+    },
+    /// We refused a request before any endpoint saw it.
+    Rejected {
+        /// Why.
+        rejected: &'a Rejected,
+        /// On which route.
+        route: &'a RouteName,
+    },
+    /// Another try was started.
+    Retried {
+        /// Who is called.
+        service: &'a ServiceName,
+        /// 1 for the first retry.
+        attempt: u8,
+        /// Whether it is a hedge: the try before it is still running.
+        hedge: bool,
+    },
+    /// Another try would have been right, and was forbidden.
+    RetryForbidden {
+        /// Who is called.
+        service: &'a ServiceName,
+        /// By what: `budget`, `guard`, `below`, `deadline`, `body`.
+        why: &'static str,
+    },
+    /// A circuit changed its state.
+    CircuitChanged {
+        /// Whose.
+        service: &'a ServiceName,
+        /// Which route's.
+        route: &'a RouteName,
+        /// The state before.
+        from: CircuitState,
+        /// The state now.
+        to: CircuitState,
+    },
+    /// An endpoint was taken out.
+    Ejected {
+        /// Of which service.
+        service: &'a ServiceName,
+        /// Which one.
+        endpoint: &'a Endpoint,
+        /// Why.
+        cause: EjectionCause,
+        /// For how long at least.
+        span: Duration,
+    },
+    /// An ejected endpoint came back.
+    Returned {
+        /// Of which service.
+        service: &'a ServiceName,
+        /// Which one.
+        endpoint: &'a Endpoint,
+    },
+    /// So few endpoints are usable that ejection and checks are ignored, or no longer.
+    Panicking {
+        /// Whose endpoints.
+        service: &'a ServiceName,
+        /// Whether it begins.
+        begins: bool,
+    },
+    /// A new set of endpoints is in use.
+    SetChanged {
+        /// Whose.
+        service: &'a ServiceName,
+        /// The snapshot's version.
+        version: u64,
+        /// All instances in it.
+        instances: usize,
+        /// Endpoints that may be picked.
+        usable: usize,
+        /// How fresh it is.
+        freshness: Freshness,
+    },
+    /// The registry says that a service has no instances, and we do not believe it yet, or no longer doubt.
+    HoldingEmpty {
+        /// Whose set is held.
+        service: &'a ServiceName,
+        /// Whether it begins.
+        begins: bool,
+    },
+    /// The registry can be reached, or no longer.
+    Registry {
+        /// Whether it can.
+        connected: bool,
+        /// What went wrong, one of a fixed set of words.
+        class: &'static str,
+    },
+    /// Our own registration changed.
+    Registration {
+        /// Which service of ours.
+        service: &'a ServiceName,
+        /// What became of it.
+        state: RegistrationState,
+    },
+}
+
+/// What became of a registration of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RegistrationState {
+    /// It stands in the registry.
+    Registered,
+    /// The registry had lost or changed it, and it was made anew.
+    Restored,
+    /// A heartbeat did not get through.
+    HeartbeatMissed,
+    /// It is in maintenance: registered, and critical on purpose.
+    Maintenance,
+    /// It was taken back.
+    Deregistered,
+}
+
+impl RegistrationState {
+    /// The word used in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Restored => "restored",
+            Self::HeartbeatMissed => "heartbeat_missed",
+            Self::Maintenance => "maintenance",
+            Self::Deregistered => "deregistered",
+        }
+    }
+}
+
+/// Is told what happens.
+///
+/// Cost: called on the request path, so an implementation takes no lock that is held for long,
+/// does no I/O and allocates nothing for the first three events.
+pub trait Observe: fmt::Debug + Send + Sync {
+    /// Takes note of an event.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// Everybody who is told; cheap to clone, possibly nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Observers(Option<Arc<[Arc<dyn Observe>]>>);
+
+impl Observers {
+    /// Nobody.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// One more listener.
+    #[must_use]
+    pub fn with(self, observer: Arc<dyn Observe>) -> Self {
+        let before = self.0.as_deref().unwrap_or_default();
+        Self(Some(before.iter().cloned().chain([observer]).collect()))
+    }
+
+    /// Tells everybody.
+    pub fn emit(&self, event: &Event<'_>) {
+        if let Some(all) = &self.0 {
+            for observer in all.iter() {
+                observer.observe(event);
+            }
+        }
+    }
+
+    /// Whether nobody listens, so that an event need not be made.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl FromIterator<Arc<dyn Observe>> for Observers {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Observe>>>(observers: I) -> Self {
+        let all: Arc<[_]> = observers.into_iter().collect();
+        Self((!all.is_empty()).then_some(all))
+    }
+}

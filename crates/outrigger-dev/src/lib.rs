@@ -1,0 +1,1 @@
+//! A Consul-compatible agent in one process, for laptops and tests.

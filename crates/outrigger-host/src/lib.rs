@@ -1,0 +1,1 @@
+//! What the machine tells: snapshot file, watched files, cgroup and CPU.

@@ -1,0 +1,1 @@
+//! HTTP on the wire: the connection pool over hyper, TLS, the server accept loop.

@@ -1,0 +1,1 @@
+//! Rate limits over governor, concurrency limits and adaptive limits, on an explicit clock.

@@ -1,0 +1,1 @@
+//! Retry rules: classification, backoff, budgets, deadlines, hedging and the chain-wide guard.

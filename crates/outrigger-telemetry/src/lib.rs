@@ -1,0 +1,1 @@
+//! Spans, propagation, metrics and OTLP export for Outrigger.

@@ -1,0 +1,1 @@
+//! One tower layer for each rule of Outrigger.

@@ -1,0 +1,1 @@
+//! Registration, discovery, balancing, limits, circuit breaking, retries and tracing for Rust services.
