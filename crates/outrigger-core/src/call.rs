@@ -1,6 +1,6 @@
 //! A request together with its context.
 
-use crate::Context;
+use crate::{Context, Endpoint};
 
 /// A request of any kind together with its [`Context`].
 ///
@@ -27,6 +27,18 @@ impl<R> Call<R> {
     }
 }
 
+/// A request on its way to a chosen endpoint: what the pick hands to whatever sends it.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a triple, taken apart by whoever sends it")]
+pub struct Dispatch<R> {
+    /// What is known of the request; `attempt` counts this try too.
+    pub context: Context,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The request itself.
+    pub request: R,
+}
+
 /// Whatever carries a [`Context`] through a stack of layers.
 ///
 /// Implemented by [`Call`], and (feature `http`) by plain `http::Request`, whose extensions carry
@@ -40,6 +52,16 @@ pub trait Carry {
 }
 
 impl<R> Carry for Call<R> {
+    fn context(&self) -> Option<&Context> {
+        Some(&self.context)
+    }
+
+    fn context_or_insert_with(&mut self, _make: impl FnOnce() -> Context) -> &mut Context {
+        &mut self.context
+    }
+}
+
+impl<R> Carry for Dispatch<R> {
     fn context(&self) -> Option<&Context> {
         Some(&self.context)
     }

@@ -44,7 +44,7 @@ mod rejected;
 mod snapshot;
 mod trace;
 
-pub use call::{Call, Carry};
+pub use call::{Call, Carry, Dispatch};
 pub use clock::Clock;
 pub use context::{Context, MAX_ATTEMPT, PolicyVersion};
 pub use endpoint::Endpoint;
