@@ -38,8 +38,9 @@ step_lint() {
   cargo clippy --workspace --all-targets "${locked[@]}" -- -D warnings
 }
 
+# As a newcomer runs it, with nothing but Rust: without CI=true, tests of real parts say that they skip. Their turn is `e2e`.
 step_test() {
-  cargo test --workspace "${locked[@]}"
+  env -u CI cargo test --workspace "${locked[@]}"
 }
 
 step_demo() {
