@@ -193,6 +193,8 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegistrationState {
+    /// The registry has not confirmed it yet; it is being tried.
+    Pending,
     /// It stands in the registry.
     Registered,
     /// The registry had lost or changed it, and it was made anew.
@@ -210,6 +212,7 @@ impl RegistrationState {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Pending => "pending",
             Self::Registered => "registered",
             Self::Restored => "restored",
             Self::HeartbeatMissed => "heartbeat_missed",
