@@ -1,0 +1,197 @@
+//! How one endpoint of a slate is chosen.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::candidates::{Candidates, Group, Slate};
+use crate::config::{Algorithm, SlowStart};
+use crate::estimate::Nanos;
+use crate::pick::PickRequest;
+
+/// Draws that try to find an endpoint that nothing speaks against.
+const DRAWS: usize = 6;
+/// Endpoints that are looked at one by one when no draw has found one.
+const LOOK_AROUND: usize = 16;
+/// Share of the mean in-flight, by weight, that a hash may put on one endpoint.
+/// Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", c = 1.25.
+const BOUND: f32 = 1.25;
+/// Endpoints after its own that a hash may be led to.
+const DETOURS: u32 = 32;
+/// How much lower the load of a third must be when both draws fell on the same heavy endpoint.
+const CLEARLY_LESS: f32 = 0.25;
+
+/// One pick's view of the slate it chooses from.
+pub(crate) struct Choice<'a> {
+    algorithm: Algorithm,
+    slate: &'a Slate,
+    slow_start: Option<&'a SlowStart>,
+    panicking: bool,
+    request: &'a PickRequest<'a>,
+    now: Nanos,
+    total: u64,
+}
+
+impl<'a> Choice<'a> {
+    pub(crate) fn new(
+        candidates: &'a Candidates,
+        group: &'a Group,
+        request: &'a PickRequest<'a>,
+        now: Nanos,
+        total: u64,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let share = group.near_share.get();
+        // Without anything far away no draw is spent.
+        let near = share >= 1.0 || group.far.entries.is_empty() || rng.f64() < share;
+        Self {
+            algorithm: candidates.algorithm,
+            slate: if near { &group.near } else { &group.far },
+            slow_start: candidates.slow_start.as_ref(),
+            panicking: group.panicking,
+            request,
+            now,
+            total,
+        }
+    }
+
+    pub(crate) const fn slate(&self) -> &'a Slate {
+        self.slate
+    }
+
+    /// The index of the choice and its load; `None` only when there is nothing to choose from.
+    pub(crate) fn make(&self, rng: &mut fastrand::Rng) -> Option<(usize, f32)> {
+        if self.slate.entries.len() <= 1 {
+            return (!self.slate.entries.is_empty()).then(|| (0, self.load(0)));
+        }
+        let chosen = match self.algorithm {
+            Algorithm::PeakEwma | Algorithm::LeastRequest => return Some(self.of_two(rng)),
+            Algorithm::RoundRobin => self.of_one(rng, |_| self.slate.wheel.next()),
+            Algorithm::Random => self.of_one(rng, |rng| self.slate.wheel.one(rng)),
+            Algorithm::RingHash | Algorithm::Maglev => match self.request.hash {
+                Some(hash) => self.of_hash(hash, rng),
+                None => self.of_one(rng, |rng| self.slate.wheel.one(rng)),
+            },
+        };
+        Some((chosen, 0.0))
+    }
+
+    fn of_two(&self, rng: &mut fastrand::Rng) -> (usize, f32) {
+        for _ in 0..DRAWS {
+            let (first, second) = self.slate.wheel.two(rng);
+            if first == second {
+                if self.admits(first, rng) {
+                    return self.or_another(first, rng);
+                }
+                continue;
+            }
+            match (self.admits(first, rng), self.admits(second, rng)) {
+                (true, true) => return self.better(first, second, 1.0),
+                (true, false) => return (first, self.load(first)),
+                (false, true) => return (second, self.load(second)),
+                (false, false) => {}
+            }
+        }
+        let found = self.look_around(rng);
+        (found, self.load(found))
+    }
+
+    /// The heavy endpoint on which both draws fell, unless it is in trouble.
+    fn or_another(&self, heavy: usize, rng: &mut fastrand::Rng) -> (usize, f32) {
+        let other = self.slate.wheel.other(heavy, rng);
+        if self.admits(other, rng) {
+            self.better(heavy, other, CLEARLY_LESS)
+        } else {
+            (heavy, self.load(heavy))
+        }
+    }
+
+    /// The second if its load is less than `factor` times the first's; at a tie the first, which
+    /// was drawn by weight alone.
+    fn better(&self, first: usize, second: usize, factor: f32) -> (usize, f32) {
+        let (a, b) = (self.load_and_knowledge(first), self.load_and_knowledge(second));
+        let (a, b) = match (a.0, b.0) {
+            (Some(left), Some(right)) => (left, right),
+            // Nothing is known of one of them: whatever the other's answers took, they are taken
+            // to be alike, or a newcomer would get everything or nothing.
+            _ => (a.1, b.1),
+        };
+        if b < a * factor { (second, b) } else { (first, a) }
+    }
+
+    fn load(&self, index: usize) -> f32 {
+        let (load, queue) = self.load_and_knowledge(index);
+        load.unwrap_or(queue)
+    }
+
+    /// The load, and what it is when nothing is known of answer times.
+    fn load_and_knowledge(&self, index: usize) -> (Option<f32>, f32) {
+        let entry = &self.slate.entries[index];
+        let queue = entry.state.in_flight.load(Relaxed) as f32 / (entry.share * self.ramp(index));
+        match self.algorithm {
+            Algorithm::PeakEwma => {
+                (entry.state.cost(self.now).map(|cost| cost * (1.0 + queue)), queue)
+            }
+            Algorithm::LeastRequest => (Some(queue), queue),
+            _ => (Some(0.0), 0.0),
+        }
+    }
+
+    fn of_one(&self, rng: &mut fastrand::Rng, draw: impl Fn(&mut fastrand::Rng) -> usize) -> usize {
+        for _ in 0..DRAWS {
+            let drawn = draw(rng);
+            if self.admits(drawn, rng) {
+                return drawn;
+            }
+        }
+        self.look_around(rng)
+    }
+
+    fn of_hash(&self, hash: u64, rng: &mut fastrand::Rng) -> usize {
+        let Some(table) = &self.slate.table else { return self.look_around(rng) };
+        let entries = &self.slate.entries;
+        let mean = (self.total + 1) as f32 / entries.len() as f32;
+        for detour in 0..DETOURS.min(entries.len() as u32) {
+            let index = table.at(hash, detour);
+            let entry = &entries[index];
+            let bound = (BOUND * mean * entry.share).ceil();
+            let fits = (entry.state.in_flight.load(Relaxed) + 1) as f32 <= bound;
+            if fits && !self.is_barred(index) {
+                return index;
+            }
+        }
+        let home = table.at(hash, 0);
+        if self.is_barred(home) { self.look_around(rng) } else { home }
+    }
+
+    /// Any endpoint that is not barred, or, where each one looked at is, any at all.
+    fn look_around(&self, rng: &mut fastrand::Rng) -> usize {
+        let len = self.slate.entries.len();
+        let start = rng.usize(..len);
+        let around = (0..len.min(LOOK_AROUND)).map(|step| (start + step) % len);
+        around.clone().find(|&index| !self.is_barred(index)).unwrap_or(start)
+    }
+
+    fn admits(&self, index: usize, rng: &mut fastrand::Rng) -> bool {
+        !self.is_barred(index)
+            && (!self.slate.warming || {
+                let ramp = self.ramp(index);
+                ramp >= 1.0 || rng.f32() < ramp
+            })
+    }
+
+    /// Whether it was tried before, or was ejected since the slate was made.
+    fn is_barred(&self, index: usize) -> bool {
+        let entry = &self.slate.entries[index];
+        let avoid = self.request.avoid;
+        (!avoid.is_empty() && avoid.contains(&entry.member.endpoint.address()))
+            || (!self.panicking && entry.state.ejected.load(Relaxed))
+    }
+
+    fn ramp(&self, index: usize) -> f32 {
+        match self.slow_start {
+            Some(slow) if self.slate.warming => {
+                self.slate.entries[index].state.ramp(self.now, slow)
+            }
+            _ => 1.0,
+        }
+    }
+}
