@@ -92,7 +92,6 @@ impl Budget {
     }
 
     /// Counts a request in flight, from here until the guard is dropped with its response's body.
-    #[must_use]
     pub fn begin_request(self: &Arc<Self>) -> InFlight {
         self.counters.begin_request();
         InFlight(Arc::clone(self))

@@ -48,6 +48,27 @@ impl GrpcCode {
         Some(text.parse().map_or(Self::UNKNOWN, Self::new))
     }
 
+    /// The HTTP status that it stands for, so that one rule serves both.
+    ///
+    /// Source: google/rpc/code.proto, as Envoy maps it.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self.0 {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        }
+    }
+
     pub(crate) const fn bit(self) -> u32 {
         1 << self.0
     }

@@ -20,7 +20,7 @@ fn the_defaults_are_those_of_the_documents_and_hold() {
 fn a_young_process_has_a_seconds_worth_and_no_more_for_a_second() {
     let t0 = epoch();
     let budget = Budget::new(&BudgetConfig::default(), t0);
-    let taken = |at| std::iter::from_fn(|| budget.reserve(at)).map(|r| r.start()).count();
+    let taken = |at| std::iter::from_fn(|| budget.try_retry(at)).count();
     assert_eq!(taken(t0), 10);
     assert_eq!(taken(t0 + SECOND - Duration::from_nanos(1)), 0);
     assert_eq!(taken(t0 + SECOND * 11 / 10), 1, "a tenth of a second brings one");
