@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Receipt, RouteName, ServiceName, TraceContext};
+use crate::{FailureKind, Receipt, RouteName, ServiceName, TraceContext, Tried};
 
 /// Largest value of the retry guard's header; more is read as this.
 pub const MAX_ATTEMPT: u8 = 99;
@@ -41,6 +41,8 @@ pub struct Context {
     pub caller: Option<ServiceName>,
     /// The instant after which nobody waits for the answer.
     pub deadline: Option<Instant>,
+    /// The instant at which the policy's own timeout ends: all tries, to the end of the body.
+    pub timeout: Option<Instant>,
     /// Retries made for this request so far, above us and by us: `x-outrigger-attempt`.
     pub attempt: u8,
     /// Where it stands in its trace.
@@ -49,6 +51,8 @@ pub struct Context {
     pub policy: PolicyVersion,
     /// Where decisions are written down, for sampled requests only.
     pub receipt: Option<Arc<Receipt>>,
+    /// Where earlier tries went; exists only once there is, or may be, more than one.
+    pub tried: Option<Arc<Tried>>,
 }
 
 impl Context {
@@ -61,10 +65,12 @@ impl Context {
             route: RouteName::default(),
             caller: None,
             deadline: None,
+            timeout: None,
             attempt: 0,
             trace: TraceContext::NONE,
             policy: PolicyVersion::default(),
             receipt: None,
+            tried: None,
         }
     }
 
@@ -79,6 +85,20 @@ impl Context {
     #[must_use]
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// The instant after which nobody waits, and what its passing means: the deadline or the
+    /// timeout, whichever comes first.
+    #[must_use]
+    pub fn ends(&self) -> Option<(Instant, FailureKind)> {
+        match (self.deadline, self.timeout) {
+            (Some(deadline), Some(timeout)) if timeout < deadline => {
+                Some((timeout, FailureKind::Timeout))
+            }
+            (Some(deadline), _) => Some((deadline, FailureKind::Deadline)),
+            (None, Some(timeout)) => Some((timeout, FailureKind::Timeout)),
+            (None, None) => None,
+        }
     }
 
     /// Whether a retry was already made for this request, above us or by us.
@@ -102,5 +122,20 @@ mod tests {
         assert_eq!(context.time_left(t0), Some(Duration::from_secs(2)));
         context.tighten_deadline(t0 + Duration::from_secs(1));
         assert_eq!(context.time_left(t0 + Duration::from_secs(3)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn whichever_of_deadline_and_timeout_comes_first_ends_it() {
+        #[expect(clippy::disallowed_methods, reason = "any instant serves as an origin")]
+        let t0 = Instant::now();
+        let (soon, late) = (t0 + Duration::from_secs(1), t0 + Duration::from_secs(2));
+        let mut context = Context::new(t0);
+        assert_eq!(context.ends(), None);
+        context.timeout = Some(late);
+        assert_eq!(context.ends(), Some((late, FailureKind::Timeout)));
+        context.deadline = Some(soon);
+        assert_eq!(context.ends(), Some((soon, FailureKind::Deadline)));
+        context.timeout = Some(t0);
+        assert_eq!(context.ends(), Some((t0, FailureKind::Timeout)));
     }
 }

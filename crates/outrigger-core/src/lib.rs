@@ -43,6 +43,7 @@ mod receipt;
 mod rejected;
 mod snapshot;
 mod trace;
+mod tried;
 
 pub use call::{Call, Carry, Dispatch};
 pub use clock::Clock;
@@ -62,3 +63,4 @@ pub use receipt::{Decision, Receipt};
 pub use rejected::Rejected;
 pub use snapshot::{Freshness, Snapshot};
 pub use trace::TraceContext;
+pub use tried::Tried;
