@@ -24,6 +24,8 @@ pub enum FailureKind {
     Timeout,
     /// The caller's own deadline passed; says nothing about the endpoint.
     Deadline,
+    /// The request's own body failed on its way out; says nothing about the endpoint.
+    RequestBody,
 }
 
 impl FailureKind {
@@ -37,6 +39,7 @@ impl FailureKind {
             Self::TryTimeout => "try_timeout",
             Self::Timeout => "timeout",
             Self::Deadline => "deadline",
+            Self::RequestBody => "request_body",
         }
     }
 
@@ -97,6 +100,7 @@ impl fmt::Display for Failed {
             FailureKind::TryTimeout => "try timed out",
             FailureKind::Timeout => "request timed out",
             FailureKind::Deadline => "deadline passed",
+            FailureKind::RequestBody => "request body failed",
         })?;
         match self.endpoint {
             Some(endpoint) => write!(f, " at {endpoint}"),

@@ -234,6 +234,7 @@ impl From<&Failed> for Refusal {
             FailureKind::RefusedStream | FailureKind::Reset => Reason::Reset,
             FailureKind::TryTimeout | FailureKind::Timeout => Reason::Timeout,
             FailureKind::Deadline => Reason::Deadline,
+            FailureKind::RequestBody => Reason::BadRequest,
         })
     }
 }

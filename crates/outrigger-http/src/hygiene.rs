@@ -1,0 +1,228 @@
+//! What of a head may cross from one connection to another.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http_body::Body;
+
+/// What one pass over a head found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// Headers that belong to one connection only.
+    hop: bool,
+    /// Which of the rest need a second look.
+    host: bool,
+    length: bool,
+    te: bool,
+    expect: bool,
+}
+
+/// Looks at each header's name once: heads are short, and a hash look-up per name that might be
+/// there costs more than the whole pass.
+fn scan(headers: &HeaderMap) -> Found {
+    let mut found = Found::default();
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
+            | "http2-settings" => found.hop = true,
+            "te" => found.te = true,
+            "host" => found.host = true,
+            "content-length" => found.length = true,
+            "expect" => found.expect = true,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Removes what belongs to one connection: the fixed list, and whatever `Connection` names.
+///
+/// Source: RFC 9110, section 7.6.1. End-to-end framing and routing headers cannot be named away:
+/// a `Connection: host, content-length` would otherwise change what the endpoint sees.
+#[cold]
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|token| token.trim().parse().ok())
+            .filter(|name| !is_protected(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Headers that a `Connection` header may not remove: who names them wants to be trusted for what
+/// he is not.
+fn is_protected(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "host" | "content-length" | "content-type" | "authorization" | "traceparent")
+        || name.starts_with("x-outrigger-")
+        || name.starts_with("x-forwarded-")
+        || name == "forwarded"
+}
+
+/// What stands in `Host`, or in `:authority`, where the caller wrote nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnName {
+    header: HeaderValue,
+    authority: Authority,
+}
+
+impl OwnName {
+    /// A service's name is a valid authority: letters, digits, `-`, `_` and `.`.
+    pub(crate) fn new(service: &str) -> Self {
+        let fallback = || Authority::from_static("localhost");
+        Self {
+            header: HeaderValue::from_str(service)
+                .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+            authority: service.parse().unwrap_or_else(|_| fallback()),
+        }
+    }
+}
+
+/// Gives a request the form that goes on the wire; tells whether it waits for `100 Continue`.
+///
+/// Shape: origin-form path (HTTP/2: scheme, authority and path), one `Host` (HTTP/2: none), no
+/// header of another connection, and no length that the body does not have: hyper writes its own.
+pub(crate) fn prepare<B: Body>(
+    request: &mut Request<B>,
+    own: &OwnName,
+    http2: bool,
+    tls: bool,
+) -> bool {
+    let found = scan(request.headers());
+    if found.hop {
+        strip_hop_by_hop(request.headers_mut());
+    }
+    if found.te {
+        // Only `trailers` makes sense beyond the first hop (RFC 9110, section 10.1.4).
+        let trailers = request.headers().get_all(TE).iter().any(|te| {
+            te.to_str()
+                .is_ok_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
+        });
+        if trailers {
+            request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        } else {
+            request.headers_mut().remove(TE);
+        }
+    }
+    if found.length && !has_true_length(request) {
+        // A length that the body does not have lets the endpoint read one request as two.
+        request.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if http2 {
+        prepare_http2(request, own, found.host, tls);
+    } else {
+        prepare_http1(request, own, found.host);
+    }
+    found.expect
+        && !http2
+        && request
+            .headers()
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Whether the one `Content-Length` says what the body is going to be.
+fn has_true_length<B: Body>(request: &Request<B>) -> bool {
+    if request.headers().get_all(CONTENT_LENGTH).iter().count() != 1 {
+        return false;
+    }
+    let Some(claimed) = request.headers().get(CONTENT_LENGTH).and_then(parse_length) else {
+        return false;
+    };
+    match request.body().size_hint().exact() {
+        Some(exact) => claimed == exact,
+        // hyper holds a streamed body to what is claimed, and breaks the connection otherwise.
+        None => true,
+    }
+}
+
+fn parse_length(value: &HeaderValue) -> Option<u64> {
+    let bytes = value.as_bytes();
+    if bytes.is_empty() || bytes.len() > 19 {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |sum, &digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
+    })
+}
+
+fn prepare_http1<B>(request: &mut Request<B>, own: &OwnName, host: bool) {
+    *request.version_mut() = Version::HTTP_11;
+    let several = host && request.headers().get_all(HOST).iter().nth(1).is_some();
+    if !host || several {
+        let value = match request.uri().authority() {
+            Some(authority) if authority == &own.authority => own.header.clone(),
+            Some(authority) => {
+                HeaderValue::from_str(host_of(authority)).unwrap_or_else(|_| own.header.clone())
+            }
+            None => own.header.clone(),
+        };
+        request.headers_mut().insert(HOST, value);
+    }
+    let uri = request.uri_mut();
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        let parts = std::mem::take(uri).into_parts();
+        *uri = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    }
+}
+
+fn prepare_http2<B>(request: &mut Request<B>, own: &OwnName, host: bool, tls: bool) {
+    *request.version_mut() = Version::HTTP_2;
+    let from_host = host
+        .then(|| request.headers_mut().remove(HOST))
+        .flatten()
+        .and_then(|host| Authority::from_maybe_shared(host).ok());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    let authority = from_host.or(parts.authority.take());
+    let authority = match authority {
+        // Whoever writes a password into a URI does not mean the endpoint's log.
+        Some(authority) if authority.as_str().contains('@') => host_of(&authority).parse().ok(),
+        other => other,
+    };
+    parts.authority = Some(authority.unwrap_or_else(|| own.authority.clone()));
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    // All three parts are there and each is valid, which is all that `from_parts` asks for.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// The authority without user and password.
+fn host_of(authority: &Authority) -> &str {
+    authority.as_str().rsplit('@').next().unwrap_or_default()
+}
+
+/// Takes out of an answer what belongs to the connection it came over; gives back how long the
+/// endpoint says that it keeps that connection.
+pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Option<u64> {
+    let found = scan(headers);
+    if !found.hop {
+        return None;
+    }
+    let kept = headers.get("keep-alive").and_then(|value| value.to_str().ok()).and_then(|value| {
+        value.split(',').find_map(|part| {
+            let (key, seconds) = part.split_once('=')?;
+            key.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())?
+        })
+    });
+    strip_hop_by_hop(headers);
+    kept
+}

@@ -1,0 +1,290 @@
+//! One request on its way through the pool.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::iter;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use outrigger_core::{BoxError, Failed, FailureKind};
+use tokio::sync::oneshot;
+
+use super::OutboundBody;
+use super::body::{Lease, PoolBody};
+use super::connection::{Leased, Sent, Single, Stream};
+use super::endpoint::{Checkout, EndpointPool, Handed};
+use super::request_body::{self, RequestBody};
+use crate::hygiene;
+
+/// The future of [`Pool`](super::Pool)'s service.
+///
+/// # Cancel safety
+/// Dropping it gives everything back: a place in the queue, a stream; an HTTP/1.1 connection that
+/// the request was written to is closed.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<B: OutboundBody> {
+    endpoint: Arc<EndpointPool<B>>,
+    state: State<B>,
+    /// A kept connection turned out closed, and a fresh one was asked for.
+    is_second: bool,
+}
+
+enum State<B: OutboundBody> {
+    /// Waits for a connection. Boxed: the request is large, and a kept connection is the rule.
+    Waiting(Box<Waiting<B>>),
+    Single(Box<Single<B>>),
+    Stream(Stream<B>, Box<Exchange<B>>),
+    Failed(Failed),
+    Done,
+}
+
+struct Waiting<B: OutboundBody> {
+    handed: oneshot::Receiver<Handed<B>>,
+    request: Request<RequestBody<B>>,
+}
+
+/// A request on a stream of HTTP/2.
+struct Exchange<B: OutboundBody> {
+    sent: Pin<Box<dyn Future<Output = Sent<B>> + Send>>,
+    /// Whether the caller's own body failed.
+    broken: Arc<AtomicBool>,
+}
+
+impl<B: OutboundBody> ResponseFuture<B> {
+    pub(crate) fn start(endpoint: Arc<EndpointPool<B>>, request: Request<B>) -> Self {
+        let mut future = Self { endpoint, state: State::Done, is_second: false };
+        if request.method() == Method::CONNECT {
+            future.fail(FailureKind::ConnectFailure, NoConnect);
+        } else {
+            future.check_out(request.map(RequestBody::new));
+        }
+        future
+    }
+
+    fn fail(&mut self, kind: FailureKind, cause: impl Into<BoxError>) {
+        self.state = State::Failed(self.endpoint.failed(kind).with_cause(cause));
+    }
+
+    fn check_out(&mut self, request: Request<RequestBody<B>>) {
+        match self.endpoint.checkout(self.is_second) {
+            Checkout::Ready(leased) => self.send(leased, request),
+            Checkout::Wait(handed) => {
+                self.state = State::Waiting(Box::new(Waiting { handed, request }));
+            }
+            Checkout::Overloaded(failed) => self.state = State::Failed(failed),
+        }
+    }
+
+    fn send(&mut self, leased: Leased<B>, mut request: Request<RequestBody<B>>) {
+        let is_tls = self.endpoint.protocol().is_tls();
+        let is_http2 = matches!(leased, Leased::Stream(_));
+        let waits = hygiene::prepare(&mut request, &self.endpoint.own_name, is_http2, is_tls);
+        match leased {
+            Leased::Single(mut single) => {
+                if waits {
+                    request_body::hold_back(&mut request);
+                }
+                single.send(request);
+                self.state = State::Single(single);
+            }
+            Leased::Stream(stream) => {
+                let broken = Arc::new(AtomicBool::new(false));
+                request.body_mut().note_failure(Arc::clone(&broken));
+                if let Some(sent) = stream.send(request) {
+                    self.state = State::Stream(stream, Box::new(Exchange { sent, broken }));
+                }
+            }
+        }
+    }
+
+    /// Takes the next step; `None` while there is another one.
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Response<PoolBody>, Failed>>> {
+        match &mut self.state {
+            State::Single(single) => {
+                let sent = ready!(single.poll_sent(cx));
+                let State::Single(single) = std::mem::replace(&mut self.state, State::Done) else {
+                    unreachable!("the state was just looked at")
+                };
+                match sent {
+                    Ok(response) => Poll::Ready(Some(self.answer_single(single, response))),
+                    Err(error) => {
+                        drop(single);
+                        Poll::Ready(self.sent_in_vain(error, false))
+                    }
+                }
+            }
+            State::Stream(stream, exchange) => {
+                let sent = ready!(exchange.sent.as_mut().poll(cx));
+                let is_own_fault = exchange.broken.load(Ordering::Acquire);
+                if sent.is_err() && !is_own_fault {
+                    note_goodbye(stream, &sent);
+                }
+                let State::Stream(stream, _) = std::mem::replace(&mut self.state, State::Done)
+                else {
+                    unreachable!("the state was just looked at")
+                };
+                match sent {
+                    Ok(mut response) => {
+                        hygiene::clean_answer(response.headers_mut());
+                        let lease = Lease::Stream(Box::new(stream));
+                        Poll::Ready(Some(Ok(self.answer(response, lease))))
+                    }
+                    Err(error) => {
+                        drop(stream);
+                        Poll::Ready(self.sent_in_vain(error, is_own_fault))
+                    }
+                }
+            }
+            State::Waiting(waiting) => {
+                let handed = ready!(Pin::new(&mut waiting.handed).poll(cx));
+                let State::Waiting(waiting) = std::mem::replace(&mut self.state, State::Done)
+                else {
+                    unreachable!("the state was just looked at")
+                };
+                match handed {
+                    Ok(Ok(leased)) => self.send(leased, waiting.request),
+                    Ok(Err(failed)) => return Poll::Ready(Some(Err(failed))),
+                    Err(_) => self.fail(FailureKind::ConnectFailure, PoolGone),
+                }
+                Poll::Ready(None)
+            }
+            State::Failed(_) => {
+                let State::Failed(failed) = std::mem::replace(&mut self.state, State::Done) else {
+                    unreachable!("the state was just looked at")
+                };
+                Poll::Ready(Some(Err(failed)))
+            }
+            // Polled again after its end, or a stream that was lost: nothing more comes.
+            State::Done => Poll::Pending,
+        }
+    }
+
+    fn answer_single(
+        &self,
+        mut single: Box<Single<B>>,
+        mut response: Response<Incoming>,
+    ) -> Result<Response<PoolBody>, Failed> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: `Upgrade` is never sent. Dropped, the connection is closed.
+            return Err(self.endpoint.failed(FailureKind::Reset).with_cause(UnaskedUpgrade));
+        }
+        if let Some(secs) = hygiene::clean_answer(response.headers_mut()) {
+            single.endpoint_keeps = Some(secs);
+        }
+        Ok(self.answer(response, Lease::Single(single)))
+    }
+
+    fn answer(&self, response: Response<Incoming>, lease: Lease) -> Response<PoolBody> {
+        let address = self.endpoint.address();
+        response.map(|body| PoolBody::new(body, lease, address))
+    }
+
+    /// Sending failed: the request goes again where no byte of it was written, once.
+    #[cold]
+    fn sent_in_vain(
+        &mut self,
+        mut error: TrySendError<Request<RequestBody<B>>>,
+        is_own_fault: bool,
+    ) -> Option<Result<Response<PoolBody>, Failed>> {
+        let request = error.take_message();
+        let error = error.into_error();
+        match request {
+            Some(request) if !self.is_second => {
+                self.is_second = true;
+                self.check_out(request);
+                None
+            }
+            // Whatever the error is called, hyper has not written anything.
+            Some(_) => {
+                let failed = self.endpoint.failed(FailureKind::ConnectFailure);
+                Some(Err(failed.with_cause(error)))
+            }
+            None => {
+                let kind = if is_own_fault { FailureKind::RequestBody } else { kind_of(&error) };
+                Some(Err(self.endpoint.failed(kind).with_cause(error)))
+            }
+        }
+    }
+}
+
+impl<B: OutboundBody> Future for ResponseFuture<B> {
+    type Output = Result<Response<PoolBody>, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(result) = ready!(self.poll_step(cx)) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+impl<B: OutboundBody> fmt::Debug for ResponseFuture<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting(_) => "waiting",
+            State::Single(_) | State::Stream(..) => "sent",
+            State::Failed(_) | State::Done => "done",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("endpoint", &self.endpoint)
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `CONNECT` opens a tunnel, which the pool does not do.
+#[derive(Debug, thiserror::Error)]
+#[error("CONNECT is not supported")]
+struct NoConnect;
+
+/// The endpoint switched protocols unasked.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint switched protocols unasked")]
+struct UnaskedUpgrade;
+
+/// The runtime that was to open the connection was shut down.
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime that was opening the connection has ended")]
+struct PoolGone;
+
+/// What an error of hyper's, after the first byte was written, means for the request.
+fn kind_of(error: &hyper::Error) -> FailureKind {
+    if error.is_user() {
+        return FailureKind::RequestBody;
+    }
+    match h2_error(error) {
+        Some(h2) if is_unseen(h2) => FailureKind::RefusedStream,
+        _ => FailureKind::Reset,
+    }
+}
+
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    iter::successors(Some(error as &dyn Error), |&e| e.source()).find_map(|e| e.downcast_ref())
+}
+
+/// Whether the endpoint said that it has not looked at the stream: REFUSED_STREAM, or a GOAWAY
+/// whose last stream came before it (h2 tells only such streams of a GOAWAY).
+fn is_unseen(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// After a GOAWAY nothing new is sent over the connection, even if it stays open for a while.
+fn note_goodbye<B: OutboundBody>(stream: &Stream<B>, sent: &Sent<B>) {
+    // A request that comes back unsent says the same: the connection takes no more.
+    let is_goodbye = sent.as_ref().err().is_some_and(|error| {
+        error.message().is_some() || h2_error(error.error()).is_some_and(h2::Error::is_go_away)
+    });
+    if is_goodbye {
+        stream.leave();
+    }
+}

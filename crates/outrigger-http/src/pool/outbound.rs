@@ -1,0 +1,17 @@
+//! What a request's body has to be.
+
+use http_body::Body;
+use outrigger_core::BoxError;
+
+/// A request's body that the pool can send; implemented for every body that fits.
+///
+/// Shape: it is sent by the connection's own task, hence `Send` and `'static`.
+pub trait OutboundBody: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+impl<B> OutboundBody for B
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+}

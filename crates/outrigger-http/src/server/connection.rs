@@ -1,0 +1,184 @@
+//! One connection of the server, from its handshake to its end.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use outrigger_core::BoxError;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::request::{Activity, Requests};
+use super::sniff::{Rewound, sniff};
+use super::watchdog::{Watchdog, Watched};
+use super::{Peer, Tls};
+use crate::ServerConfig;
+
+/// What all connections have in common.
+pub(crate) struct Shared<M> {
+    pub(crate) make: M,
+    pub(crate) config: ServerConfig,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<M, S, B>(
+    shared: Arc<Shared<M>>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    draining: watch::Receiver<bool>,
+) where
+    M: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let Ok(local) = tcp.local_addr() else { return };
+    // An answer that waits for the peer's delayed acknowledgement comes 40 ms late.
+    let _ = tcp.set_nodelay(true);
+    let mut peer = Peer { address, local, is_tls: false, certificates: Arc::new([]) };
+    let patience = shared.config.header_timeout;
+    // A peer that has not said what it speaks is owed nothing when the server drains.
+    let mut leaving = draining.clone();
+    let hello = async {
+        match &shared.tls {
+            None => {
+                let (stream, is_http2) = sniff(tcp).await?;
+                Ok((Stream::Plain(stream), is_http2))
+            }
+            Some(Tls(acceptor)) => {
+                let stream = acceptor.accept(tcp).await?;
+                let session = stream.get_ref().1;
+                peer.is_tls = true;
+                peer.certificates = session
+                    .peer_certificates()
+                    .into_iter()
+                    .flatten()
+                    .map(|certificate| certificate.clone().into_owned())
+                    .collect();
+                let alpn = session.alpn_protocol().map(|protocol| protocol == b"h2");
+                let (stream, is_http2) = match alpn {
+                    Some(is_http2) => (Rewound::untouched(stream), is_http2),
+                    None => sniff(stream).await?,
+                };
+                Ok((Stream::Tls(Box::new(stream)), is_http2))
+            }
+        }
+    };
+    let hello: std::io::Result<_> = tokio::select! {
+        hello = timeout(patience, hello) => match hello {
+            Ok(hello) => hello,
+            Err(_) => return,
+        },
+        _ = leaving.wait_for(|draining| *draining) => return,
+    };
+    let (stream, is_http2) = match hello {
+        Ok(hello) => hello,
+        Err(error) => {
+            tracing::debug!(%error, peer = %address, "no handshake");
+            return;
+        }
+    };
+    let service = (shared.make)(&peer);
+    match stream {
+        Stream::Plain(stream) => run(&shared.config, stream, is_http2, service, draining).await,
+        Stream::Tls(stream) => run(&shared.config, *stream, is_http2, service, draining).await,
+    }
+}
+
+enum Stream {
+    Plain(Rewound<TcpStream>),
+    Tls(Box<Rewound<tokio_rustls::server::TlsStream<TcpStream>>>),
+}
+
+async fn run<T, S, B>(
+    config: &ServerConfig,
+    stream: T,
+    is_http2: bool,
+    service: S,
+    draining: watch::Receiver<bool>,
+) where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let activity = Arc::new(Activity::default());
+    let watchdog =
+        Watchdog::new(Arc::clone(&activity), config.header_timeout, config.idle_timeout, !is_http2);
+    let io = TokioIo::new(Watched { inner: stream, activity: Arc::clone(&activity) });
+    let service = Requests { service, activity };
+    if is_http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.max_streams)
+            .max_header_list_size(config.max_head_bytes)
+            .serve_connection(io, service);
+        drive(connection, http2::Connection::graceful_shutdown, watchdog, draining).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        // The watchdog times heads; hyper's own timer would cut idle connections with them.
+        builder.header_read_timeout(None).max_buf_size(config.max_head_bytes as usize);
+        if config.max_headers != HYPER_MAX_HEADERS {
+            // Setting it moves hyper's header table from the stack to the heap.
+            builder.max_headers(config.max_headers as usize);
+        }
+        let connection = builder.serve_connection(io, service);
+        drive(connection, http1::Connection::graceful_shutdown, watchdog, draining).await;
+    }
+}
+
+const HYPER_MAX_HEADERS: u32 = 100;
+
+/// Runs the connection until it ends, the watchdog closes it, or the drain is over.
+async fn drive<C>(
+    connection: C,
+    shut_down: fn(Pin<&mut C>),
+    mut watchdog: Watchdog,
+    mut draining: watch::Receiver<bool>,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let ended = {
+        let mut drain = pin!(draining.wait_for(|draining| *draining));
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            // A sender that is gone means that the server itself is.
+            if drain.as_mut().poll(cx).is_ready() || watchdog.poll_expired(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    let result = match ended {
+        Some(result) => result,
+        None if watchdog.is_in_head() => return,
+        None => {
+            shut_down(connection.as_mut());
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}

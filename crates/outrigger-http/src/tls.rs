@@ -1,0 +1,221 @@
+//! TLS towards endpoints, with the provider named and never the process-wide default.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use outrigger_core::{Address, Endpoint, Protocol};
+use rustls::client::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Why no TLS configuration came about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A text is no PEM, or holds nothing of what it should.
+    #[error("{what} cannot be read as PEM")]
+    Pem {
+        /// What was to be read.
+        what: &'static str,
+        /// Why not, where the reader said so.
+        #[source]
+        source: Option<rustls_pki_types::pem::Error>,
+    },
+    /// The system has no roots, or none that can be read.
+    #[error("the system's root certificates cannot be read")]
+    NoNativeRoots,
+    /// rustls does not take it.
+    #[error("the TLS configuration is not accepted")]
+    Rustls(#[from] rustls::Error),
+    /// Neither feature `aws-lc-rs` nor `ring` is on.
+    #[error("no TLS provider is compiled in; switch on feature `aws-lc-rs` or `ring`")]
+    NoProvider,
+}
+
+/// How the pool speaks TLS.
+///
+/// Which certificate is expected of an endpoint: the one for the name that its instance is
+/// registered by, or, where that is an IP address, for the service's name. One name for all can be
+/// given instead.
+#[derive(Clone)]
+pub struct ClientTls {
+    either: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl ClientTls {
+    /// Takes a ready configuration; what it says about ALPN is replaced by what an endpoint's
+    /// protocol asks for.
+    #[must_use]
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        let mut either = Arc::unwrap_or_clone(config);
+        either.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut http2 = either.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        Self { either: Arc::new(either), http2: Arc::new(http2), server_name: None }
+    }
+
+    /// Trusts the system's roots.
+    ///
+    /// # Errors
+    /// [`TlsError::NoNativeRoots`] where there are none, and [`TlsError::NoProvider`].
+    pub fn native() -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(TlsError::NoNativeRoots);
+        }
+        Self::build(roots, None)
+    }
+
+    /// Trusts the certificates of `ca` and, where given, shows a certificate of its own.
+    ///
+    /// Shape: PEM; `identity` is (certificate chain with the own one first, private key).
+    ///
+    /// # Errors
+    /// [`TlsError`], for what is no PEM and for a key that does not belong to the certificate.
+    pub fn from_pem(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(ca, "the CA certificate")? {
+            roots.add(certificate)?;
+        }
+        Self::build(roots, identity)
+    }
+
+    fn build(roots: RootCertStore, identity: Option<(&[u8], &[u8])>) -> Result<Self, TlsError> {
+        let builder = ClientConfig::builder_with_provider(provider()?)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder.with_client_auth_cert(
+                certificates(chain, "the client certificate")?,
+                private_key(key)?,
+            )?,
+        };
+        Ok(Self::new(Arc::new(config)))
+    }
+
+    /// Expects the certificate of this name from every endpoint.
+    #[must_use]
+    pub fn with_server_name(mut self, name: ServerName<'static>) -> Self {
+        self.server_name = Some(name);
+        self
+    }
+
+    /// The configuration, with ALPN for HTTP/2 and HTTP/1.1.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<ClientConfig> {
+        &self.either
+    }
+
+    /// Shakes hands; tells whether HTTP/2 was agreed on.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        tcp: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, bool)> {
+        let is_http2_only = endpoint.protocol().is_http2_only();
+        let config = if is_http2_only { &self.http2 } else { &self.either };
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => server_name(endpoint),
+        };
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?;
+        let is_http2 = match stream.get_ref().1.alpn_protocol() {
+            Some(protocol) => protocol == b"h2",
+            // Old gRPC servers do not agree on anything and speak HTTP/2 all the same.
+            None => endpoint.protocol() == Protocol::Grpcs,
+        };
+        Ok((stream, is_http2))
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The configuration holds a private key.
+        f.debug_struct("ClientTls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// The name that an endpoint's certificate has to be for.
+fn server_name(endpoint: &Endpoint) -> ServerName<'static> {
+    let instance = endpoint.instance();
+    let name = match &instance.address {
+        Address::Name(host, _) => host.as_ref(),
+        _ => instance.service.as_str(),
+    };
+    ServerName::try_from(name.to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(endpoint.address().ip().into()))
+}
+
+/// A server's configuration from PEM; asks callers for a certificate of `client_ca` where given.
+///
+/// # Errors
+/// [`TlsError`], for what is no PEM and for a key that does not belong to the certificate.
+pub(crate) fn server_config(
+    chain: &[u8],
+    key: &[u8],
+    client_ca: Option<&[u8]>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = provider()?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(ca, "the client CA certificate")? {
+                roots.add(certificate)?;
+            }
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            )
+            .build()
+            .map_err(|_| TlsError::Pem { what: "the client CA certificate", source: None })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config =
+        builder.with_single_cert(certificates(chain, "the certificate")?, private_key(key)?)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|source| TlsError::Pem { what, source: Some(source) })?;
+    if found.is_empty() {
+        return Err(TlsError::Pem { what, source: None });
+    }
+    Ok(found)
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|source| TlsError::Pem { what: "the private key", source: Some(source) })
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    Ok(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    Err(TlsError::NoProvider)
+}
