@@ -117,6 +117,13 @@ impl Reply {
         reply
     }
 
+    /// A word that is meant for programs, without a character set, as Consul sends it.
+    pub(crate) fn word(status: StatusCode, word: &str) -> Self {
+        let mut reply = Self::text(status, word);
+        reply.set(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        reply
+    }
+
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

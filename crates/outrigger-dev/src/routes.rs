@@ -187,7 +187,34 @@ pub(crate) async fn answer(shared: Arc<Shared>, path: &str, mut request: Request
     }
     rest.clone_into(&mut request.rest);
     let call = Call { request, shared };
-    call.run(endpoint).await.unwrap_or_else(Reply::from)
+    call.run(endpoint).await.unwrap_or_else(|refusal| refused(endpoint, refusal))
+}
+
+/// Some of Consul's errors carry an index too: always 1, as without a leader. A client that takes it
+/// for a real one starts its watch anew.
+fn refused(endpoint: Endpoint, refusal: Refusal) -> Reply {
+    let is_read = matches!(
+        endpoint,
+        Endpoint::CatalogNode
+            | Endpoint::CatalogNodeServices
+            | Endpoint::CatalogNodes
+            | Endpoint::CatalogService
+            | Endpoint::CatalogServices
+            | Endpoint::HealthChecks
+            | Endpoint::HealthNode
+            | Endpoint::HealthState
+            | Endpoint::SessionInfo
+            | Endpoint::SessionList
+            | Endpoint::SessionNode
+    );
+    let mut reply = Reply::from(refusal);
+    if is_read && matches!(reply.status.as_u16(), 403 | 500) {
+        reply.set(INDEX, HeaderValue::from(1));
+        reply.set(KNOWN_LEADER, HeaderValue::from_static("false"));
+        reply.set(LAST_CONTACT, HeaderValue::from_static("0"));
+        reply.set(BACKEND, HeaderValue::from_static("blocking-query"));
+    }
+    reply
 }
 
 impl Call {

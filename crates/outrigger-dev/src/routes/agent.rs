@@ -142,8 +142,8 @@ impl Call {
             return Ok(self.health_reply(StatusCode::NOT_FOUND, &why, &body));
         };
         authority.check(Resource::Service, Access::Read, &local.service.name)?;
-        let (status, body) = self.health_of(&state, &local.service);
-        Ok(self.health_reply(code(status), status.word(), &body))
+        let health = self.health_of(&state, &local.service);
+        Ok(self.health_reply(code(health.worst), health.word, &health.view))
     }
 
     pub(super) fn agent_health_name(&self) -> Outcome {
@@ -152,10 +152,10 @@ impl Call {
         let state = self.state();
         let found: Vec<_> =
             state.local.named(name).map(|service| self.health_of(&state, service)).collect();
-        let worst = found.iter().map(|(status, _)| *status).max();
-        let body = Value::Array(found.into_iter().map(|(_, body)| body).collect());
+        let worst = found.iter().max_by_key(|health| health.worst).map(|h| (code(h.worst), h.word));
+        let body = Value::Array(found.into_iter().map(|health| health.view).collect());
         Ok(match worst {
-            Some(status) => self.health_reply(code(status), status.word(), &body),
+            Some((code, word)) => self.health_reply(code, word, &body),
             None => {
                 let why = format!("ServiceName {name} Not Found");
                 self.health_reply(StatusCode::NOT_FOUND, &why, &body)
@@ -163,7 +163,7 @@ impl Call {
         })
     }
 
-    fn health_of(&self, state: &State, service: &Service) -> (Status, Value) {
+    fn health_of(&self, state: &State, service: &Service) -> Health {
         let checks: Vec<_> = state
             .local
             .checks
@@ -172,29 +172,24 @@ impl Call {
             .filter(|check| check.service_id == service.id || check.service_id.is_empty())
             .collect();
         let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Passing);
-        let maintenance = checks.iter().any(|check| check.kind == "maintenance");
-        let word = if maintenance { "maintenance" } else { worst.word() };
-        let body = json!({
+        let maintained = checks.iter().any(|check| check.kind == "maintenance");
+        let word = if maintained { "maintenance" } else { worst.word() };
+        let view = json!({
             "AggregatedStatus": word,
             "Service": service.agent_view(&self.identity().datacenter),
             "Checks": checks.iter().map(|check| check.agent_health_view()).collect::<Vec<_>>(),
         });
-        (worst, body)
+        Health { worst, word, view }
     }
 
+    /// `why` is the aggregated status, or what was not found.
     fn health_reply(&self, code: StatusCode, why: &str, body: &Value) -> Reply {
         let accept = self.request.headers.get(http::header::ACCEPT);
         let wants_text = accept.is_some_and(|v| v.as_bytes().starts_with(b"text/plain"))
             || self.request.query.get("format") == Some("text");
         let mut reply =
-            if wants_text { Reply::text(code, why) } else { Reply::json(body).with_status(code) };
-        reply.set_text(
-            REASON,
-            body["AggregatedStatus"]
-                .as_str()
-                .filter(|_| code != StatusCode::NOT_FOUND)
-                .unwrap_or(why),
-        );
+            if wants_text { Reply::word(code, why) } else { Reply::json(body).with_status(code) };
+        reply.set_text(REASON, why);
         reply
     }
 
@@ -274,6 +269,13 @@ impl Call {
     pub(super) fn expression(&self, fields: &[crate::filter::Field]) -> Result<Filter, Refusal> {
         Ok(Filter::new(self.request.query.get("filter").unwrap_or_default(), fields)?)
     }
+}
+
+/// The health of one instance as its agent sees it.
+struct Health {
+    worst: Status,
+    word: &'static str,
+    view: Value,
 }
 
 pub(super) const SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, \

@@ -9,8 +9,8 @@ fn state() -> State {
         node_id: "id".to_owned(),
         datacenter: "dc1".to_owned(),
         server_port: 8300,
-        deregister_floor: 6Duration::ZERO,
-        reap_every: 3Duration::ZERO,
+        deregister_floor: 60 * S,
+        reap_every: 30 * S,
     };
     State::new(identity, Acl::off(), fastrand::Rng::with_seed(1))
 }
@@ -35,7 +35,7 @@ fn a_ttl_check_is_critical_until_reported_and_again_when_reports_stop() {
     assert_eq!(status(&state, "web"), Status::Critical);
     state.heartbeat(S, "service:web-1", Status::Passing, "fine").unwrap();
     assert_eq!(status(&state, "web"), Status::Passing);
-    assert!(!state.tick(1Duration::ZERO), "still in time");
+    assert!(!state.tick(10 * S), "still in time");
     assert_eq!(state.next_deadline(), 11 * S);
     assert!(state.tick(11 * S));
     assert_eq!(status(&state, "web"), Status::Critical);
@@ -83,10 +83,10 @@ fn a_critical_instance_is_deregistered_after_the_floor_and_the_next_reaping() {
     let mut state = state();
     let check = json!({"TTL": "10s", "DeregisterCriticalServiceAfter": "1s"});
     register(&mut state, Duration::ZERO, json!({"Name": "web", "Check": check}));
-    state.tick(1Duration::ZERO);
-    state.tick(6Duration::ZERO);
+    state.tick(10 * S);
+    state.tick(60 * S);
     assert_eq!(state.instances("web").len(), 1, "critical for 50 s only");
-    state.tick(9Duration::ZERO);
+    state.tick(90 * S);
     assert_eq!(state.instances("web").len(), 0);
 }
 
@@ -158,7 +158,7 @@ fn session(state: &mut State, body: (bool, &str, u64)) -> String {
         lock_delay: Duration::from_secs(delay),
         deletes,
         ttl: "10s".to_owned(),
-        ttl_span: 1Duration::ZERO,
+        ttl_span: 10 * S,
         node_checks: vec![check.to_owned()],
         service_checks: Vec::new(),
         expires: None,
@@ -173,7 +173,7 @@ fn a_session_ends_after_twice_its_time_to_live() {
     let id = session(&mut state, (false, "serfHealth", 0));
     state.tick(19 * S);
     assert!(state.sessions.session(&id).is_some());
-    state.tick(2Duration::ZERO);
+    state.tick(20 * S);
     assert!(state.sessions.session(&id).is_none());
 }
 
