@@ -1,0 +1,123 @@
+//! Events become numbers.
+
+use outrigger_core::{CircuitState, Event, Freshness, Observe, Refusal};
+
+use super::{Label, Metrics};
+
+impl Observe for Metrics {
+    fn observe(&self, event: &Event<'_>) {
+        match *event {
+            Event::Finished { service, route, method, status, outcome, elapsed, .. } => {
+                let labels = [
+                    Label::Text(method),
+                    Label::Text(service.as_str()),
+                    Label::Text(route.as_str()),
+                    status.map_or(Label::Text(""), Label::Number),
+                    Label::Text(outcome.as_str()),
+                ];
+                self.client_duration.with(&labels, |histogram| histogram.record(elapsed));
+            }
+            Event::Tried { service, endpoint, status, failure, outcome, elapsed, .. } => {
+                let service = Label::Text(service.as_str());
+                let result = match (failure, status) {
+                    (Some(failure), _) => failure.as_str(),
+                    (None, Some(status)) => class(status),
+                    (None, None) => outcome.as_str(),
+                };
+                let labels = [service, Label::Endpoint(endpoint.address()), Label::Text(result)];
+                self.tries.with(&labels, |counter| counter.add(1));
+                let labels = [service, Label::Text(outcome.as_str())];
+                self.try_duration.with(&labels, |histogram| histogram.record(elapsed));
+            }
+            Event::Rejected { rejected, route } => {
+                let labels = [
+                    Label::Text(rejected.service().as_str()),
+                    Label::Text(route.as_str()),
+                    Label::Text(Refusal::from(rejected).reason.as_str()),
+                ];
+                self.rejections.with(&labels, |counter| counter.add(1));
+            }
+            Event::Retried { service, hedge, .. } => {
+                let kind = if hedge { "hedge" } else { "retry" };
+                let labels = [Label::Text(service.as_str()), Label::Text(kind)];
+                self.retries.with(&labels, |counter| counter.add(1));
+            }
+            Event::RetryForbidden { service, why } => {
+                let labels = [Label::Text(service.as_str()), Label::Text(why)];
+                self.retries_forbidden.with(&labels, |counter| counter.add(1));
+            }
+            _ => self.observe_state(event),
+        }
+    }
+}
+
+impl Metrics {
+    /// Changes of state: rare, and so kept off the path of requests.
+    #[cold]
+    fn observe_state(&self, event: &Event<'_>) {
+        match *event {
+            Event::CircuitChanged { service, route, to, .. } => {
+                let (service, route) = (Label::Text(service.as_str()), Label::Text(route.as_str()));
+                let state = match to {
+                    CircuitState::Closed => 0,
+                    CircuitState::HalfOpen => 1,
+                    _ => 2,
+                };
+                self.circuit_state.with(&[service, route], |gauge| gauge.set(state));
+                let labels = [service, route, Label::Text(to.as_str())];
+                self.circuit_transitions.with(&labels, |counter| counter.add(1));
+            }
+            Event::Ejected { service, cause, .. } => {
+                let labels = [Label::Text(service.as_str()), Label::Text(cause.as_str())];
+                self.ejections.with(&labels, |counter| counter.add(1));
+            }
+            Event::Returned { service, .. } => {
+                self.returns.with(&[Label::Text(service.as_str())], |counter| counter.add(1));
+            }
+            Event::Panicking { service, begins } => {
+                let labels = [Label::Text(service.as_str())];
+                self.panicking.with(&labels, |gauge| gauge.set(begins.into()));
+                self.panics.with(&labels, |counter| counter.add(begins.into()));
+            }
+            Event::SetChanged { service, version, instances, usable, freshness } => {
+                let labels = [Label::Text(service.as_str())];
+                let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+                let stale = !matches!(freshness, Freshness::Live | Freshness::Static);
+                self.set_instances.with(&labels, |gauge| gauge.set(number(instances)));
+                self.set_usable.with(&labels, |gauge| gauge.set(number(usable)));
+                let version = i64::try_from(version).unwrap_or(i64::MAX);
+                self.set_version.with(&labels, |gauge| gauge.set(version));
+                self.set_changes.with(&labels, |counter| counter.add(1));
+                self.set_stale.with(&labels, |gauge| gauge.set(stale.into()));
+            }
+            Event::HoldingEmpty { service, begins } => {
+                let labels = [Label::Text(service.as_str())];
+                self.holding.with(&labels, |gauge| gauge.set(begins.into()));
+                self.holds.with(&labels, |counter| counter.add(begins.into()));
+            }
+            Event::Registry { connected, class } => {
+                self.registry_connected.set(connected.into());
+                if !connected {
+                    self.registry_errors.with(&[Label::Text(class)], |counter| counter.add(1));
+                }
+            }
+            Event::Registration { service, state } => {
+                let labels = [Label::Text(service.as_str()), Label::Text(state.as_str())];
+                self.registrations.with(&labels, |counter| counter.add(1));
+            }
+            // An event that is newer than this crate has no metric yet.
+            _ => {}
+        }
+    }
+}
+
+const fn class(status: u16) -> &'static str {
+    match status {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500..600 => "5xx",
+        _ => "other",
+    }
+}
