@@ -97,15 +97,16 @@ impl KeyedRateLimit {
     /// [`ConfigError`] names the value that is out of range; nothing changes then.
     pub fn reconfigure(&self, config: RateLimitConfig, now: Instant) -> Result<(), ConfigError> {
         config.validate()?;
+        let nanos = since(self.origin, now);
         self.plan.rcu(|plan| {
             let table = if plan.config.max_keys == config.max_keys {
                 Arc::clone(&plan.state)
             } else {
                 let table = Table::new(config.max_keys.get() as usize);
-                table.adopt(&plan.state, since(self.origin, now));
+                table.adopt(&plan.state, &plan.scale, nanos);
                 Arc::new(table)
             };
-            Self::plan(config.clone(), plan.next_scale(&config), table)
+            Self::plan(config.clone(), plan.next_scale(&config, nanos), table)
         });
         Ok(())
     }

@@ -93,10 +93,11 @@ impl RateLimit {
     ///
     /// # Errors
     /// [`ConfigError`] names the value that is out of range; nothing changes then.
-    pub fn reconfigure(&self, config: RateLimitConfig) -> Result<(), ConfigError> {
+    pub fn reconfigure(&self, config: RateLimitConfig, now: Instant) -> Result<(), ConfigError> {
         config.validate()?;
         self.plan.rcu(|plan| {
-            Self::plan(config.clone(), plan.next_scale(&config), Arc::clone(&plan.state))
+            let scale = plan.next_scale(&config, since(self.origin, now));
+            Self::plan(config.clone(), scale, Arc::clone(&plan.state))
         });
         Ok(())
     }
@@ -116,7 +117,7 @@ pub(crate) struct Plan<S: StateStore, H> {
     pub(crate) limiter: Governor<S>,
     pub(crate) config: RateLimitConfig,
     pub(crate) state: Arc<H>,
-    scale: Scale,
+    pub(crate) scale: Scale,
     burst: u32,
     observe: bool,
 }
@@ -132,8 +133,8 @@ impl<S: StateStore, H> Plan<S, H> {
         Self { limiter, config, state, scale, burst, observe }
     }
 
-    pub(crate) fn next_scale(&self, config: &RateLimitConfig) -> Scale {
-        self.scale.next(config.interval(), config.burst().get())
+    pub(crate) fn next_scale(&self, config: &RateLimitConfig, now: u64) -> Scale {
+        self.scale.next(config.interval(), config.burst().get(), now)
     }
 
     /// Puts governor's verdict into our words.

@@ -8,7 +8,7 @@ use governor::state::{NotKeyed, StateStore};
 use crate::clock::CallClock;
 use crate::config::WhenFull;
 use crate::key::Key;
-use crate::scale::{Scale, UNUSED, full_at};
+use crate::scale::{Scale, UNUSED};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, pause};
 
 // Sequential consistency throughout: the costs on the paths that matter are those of the
@@ -23,10 +23,10 @@ const ORDER: Ordering = Ordering::SeqCst;
 /// needed. When none of the 16 is full the key finds no room: see [`WhenFull`].
 ///
 /// Looking up and taking a token take no lock; giving a place to a newcomer does. The invariant
-/// that makes this exact: the state of a place only ever rises, also when its owner changes. So a
-/// thread that saw its own name *after* it read a state, and then swaps that very state for
-/// another, has certainly swapped its own: had the place changed hands in between, the state would
-/// be a later one.
+/// that makes this exact: no state of a place ever comes back, also when its owner changes, since
+/// states rise within a version. So a thread that saw its own name *after* it read a state, and
+/// then swaps that very state for another, has certainly swapped its own: had the place changed
+/// hands in between, the state would be another.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Box<[Row]>,
@@ -108,7 +108,7 @@ impl Table {
     }
 
     /// Takes over the buckets of another table that are not full, as many as find room.
-    pub(crate) fn adopt(&self, other: &Self, now: u64) {
+    pub(crate) fn adopt(&self, other: &Self, scale: &Scale, now: u64) {
         let mut ours = self.newcomers();
         let theirs = other.newcomers();
         ours.horizon = theirs.horizon;
@@ -118,7 +118,7 @@ impl Table {
                 let old = Place { row, index };
                 let (name, state) = (old.name().load(ORDER), old.state().load(ORDER));
                 let key = Key { name, home: old.home().load(ORDER) };
-                if name == NOBODY || full_at(state) <= now {
+                if name == NOBODY || scale.full_at(state) <= now {
                     continue;
                 }
                 let free = self.places(key).find(|place| place.name().load(ORDER) == NOBODY);
@@ -160,15 +160,14 @@ impl Table {
         when_full: WhenFull,
         decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     ) -> Result<T, E> {
-        let now = CallClock::get();
         loop {
             if let Some(place) = self.find(key) {
-                if let Some(answer) = measure_at(place, key, scale, now, &decide) {
+                if let Some(answer) = measure_at(place, key, scale, &decide) {
                     return answer;
                 }
                 // The place was given away under us, or is about to be: look again.
                 pause();
-            } else if let Some(answer) = self.measure_new(key, scale, now, when_full, &decide) {
+            } else if let Some(answer) = self.measure_new(key, scale, when_full, &decide) {
                 return answer;
             }
         }
@@ -180,18 +179,18 @@ impl Table {
         &self,
         key: Key,
         scale: &Scale,
-        now: u64,
         when_full: WhenFull,
         decide: &impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     ) -> Option<Result<T, E>> {
+        let now = CallClock::get();
         let mut newcomers = self.newcomers();
         if self.find(key).is_some() {
             return None;
         }
-        let Some((place, before)) = self.claim(key, now) else {
+        let Some((place, before)) = self.claim(key, scale, now) else {
             drop(newcomers);
             return Some(match when_full {
-                WhenFull::Share => measure_one(&self.shared, scale, now, decide),
+                WhenFull::Share => measure_one(&self.shared, scale, decide),
                 // governor alone can make a refusal: it is asked about an empty bucket.
                 WhenFull::Refuse => {
                     decide(Some(scale.empty(now).into())).map(|(answer, _full_at)| answer)
@@ -201,21 +200,22 @@ impl Table {
         if place.name().load(ORDER) == NOBODY {
             newcomers.taken += 1;
         }
-        newcomers.horizon = newcomers.horizon.max(full_at(before));
+        newcomers.horizon = newcomers.horizon.max(scale.full_at(before));
         let horizon = newcomers.horizon;
         place.home().store(key.home, ORDER);
         place.name().store(key.name, ORDER);
         let (answer, state) = match decide((horizon > now).then(|| horizon.into())) {
-            Ok((answer, full_at)) => (Ok(answer), scale.write(full_at)),
-            // Only with a `now` from before the horizon. One more than it: states only rise.
-            Err(refusal) => (Err(refusal), scale.write((horizon + 1).into())),
+            Ok((answer, full_at)) => (Ok(answer), scale.write(full_at, UNUSED)),
+            // Only with a `now` from before the horizon. One more than it: no state comes back.
+            Err(refusal) => (Err(refusal), scale.write((horizon + 1).into(), UNUSED)),
         };
         place.state().store(state, ORDER);
         Some(answer)
     }
 
     /// Takes a place that is empty or whose bucket is full out of use, under the lock.
-    fn claim(&self, key: Key, now: u64) -> Option<(Place<'_>, u64)> {
+    fn claim(&self, key: Key, scale: &Scale, now: u64) -> Option<(Place<'_>, u64)> {
+        let is_full = |state| state != MOVING && scale.full_at(state) <= now;
         // Empty places first, of the emptier row: what is full may still be asked for again.
         let mask = self.rows.len() as u64 - 1;
         let rows = [key.home & mask, (key.home >> 32) & mask].map(|row| &self.rows[row as usize]);
@@ -226,12 +226,12 @@ impl Table {
         let free = places(emptier).filter(|place| place.name().load(ORDER) == NOBODY);
         let full = self.places(key).filter(|place| {
             let state = place.state().load(ORDER);
-            place.name().load(ORDER) != NOBODY && full_at(state) <= now
+            place.name().load(ORDER) != NOBODY && is_full(state)
         });
         free.chain(full).find_map(|place| {
             let state = place.state().load(ORDER);
             // It may have been used in the meantime, and not be full any more.
-            if full_at(state) > now {
+            if !is_full(state) {
                 return None;
             }
             place.state().compare_exchange(state, MOVING, ORDER, ORDER).ok().map(|_| (place, state))
@@ -245,7 +245,6 @@ fn measure_at<T, E>(
     place: Place<'_>,
     key: Key,
     scale: &Scale,
-    now: u64,
     decide: &impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
 ) -> Option<Result<T, E>> {
     let mut seen = place.state().load(ORDER);
@@ -254,10 +253,10 @@ fn measure_at<T, E>(
         if seen == MOVING || place.name().load(ORDER) != key.name {
             return None;
         }
-        match decide(scale.read(seen, now)) {
+        match decide(scale.read(seen)) {
             Err(refusal) => return Some(Err(refusal)),
             Ok((answer, full_at)) => {
-                let next = scale.write(full_at);
+                let next = scale.write(full_at, seen);
                 match place.state().compare_exchange_weak(seen, next, ORDER, ORDER) {
                     Ok(_) => return Some(Ok(answer)),
                     Err(present) => seen = present,
@@ -272,13 +271,12 @@ fn measure_at<T, E>(
 pub(crate) fn measure_one<T, E>(
     bucket: &AtomicU64,
     scale: &Scale,
-    now: u64,
     decide: &impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
 ) -> Result<T, E> {
     let mut seen = bucket.load(ORDER);
     loop {
-        let (answer, full_at) = decide(scale.read(seen, now))?;
-        match bucket.compare_exchange_weak(seen, scale.write(full_at), ORDER, ORDER) {
+        let (answer, full_at) = decide(scale.read(seen))?;
+        match bucket.compare_exchange_weak(seen, scale.write(full_at, seen), ORDER, ORDER) {
             Ok(_) => return Ok(answer),
             Err(present) => seen = present,
         }
@@ -320,7 +318,7 @@ impl StateStore for SingleStore {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        measure_one(&self.bucket, &self.scale, CallClock::get(), &decide)
+        measure_one(&self.bucket, &self.scale, &decide)
     }
 }
 
