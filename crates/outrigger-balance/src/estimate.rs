@@ -6,21 +6,29 @@ use std::time::Duration;
 /// Nanoseconds since the set was made.
 pub(crate) type Nanos = u64;
 
-/// Time for an old observation to fall to 1/e of its weight.
-const DECAY: f64 = 10e9;
+/// Time for an old observation to fall to 1/e of its weight, when the answers get quicker.
+const DOWN: f64 = 10e9;
+/// The same when they get slower: nearly a peak, without letting one slow answer in a thousand
+/// decide where the next thousand go.
+const UP: f64 = 1e9;
 
-/// What an error, or an answer that asks us to stay away, is booked as: an endpoint that fails at
-/// once would otherwise look like the quickest of all and draw all the traffic.
-pub(crate) const ERROR_COST: Duration = Duration::from_secs(5);
+/// What an error is booked as: an endpoint that fails at once would otherwise look like the
+/// quickest of all and draw all the traffic.
+pub(crate) const ERROR_COST: f32 = 5e9;
 
-/// A peak-sensitive, exponentially weighted moving average of answer times.
+/// An exponentially weighted moving average of answer times that rises faster than it falls.
+///
+/// What is observed is the answer time over the root of the requests it shared the endpoint with.
+/// Where requests queue, the time grows with their number; where they run side by side, not at
+/// all; the root lies between, so that neither kind is mistaken for being slow because it is busy.
 ///
 /// One word, so that a reader never sees the cost of one observation with the time of another:
 /// 28 bits of an `f32` without sign (nanoseconds, precise to 1 in 10⁶), 36 bits of time in steps
 /// of 65.5 µs (52 days; an endpoint idle for longer than that is only taken to be fresher than it
 /// is). A time of zero marks a borrowed estimate, which the first observation replaces.
 ///
-/// Source: Finagle's `PeakEwma`, tower's `peak_ewma`.
+/// Source: Finagle's `PeakEwma`, tower's `peak_ewma`; the figures behind the differences stand in
+/// `docs/adr/0004-write-own-picker.md`.
 #[derive(Debug, Default)]
 pub(crate) struct Estimate(AtomicU64);
 
@@ -42,11 +50,12 @@ impl Estimate {
         let mut word = self.0.load(Relaxed);
         loop {
             let (cost, at) = unpack(word);
-            let next = if at == 0 || sample >= cost {
+            let next = if at == 0 {
                 sample
             } else {
-                let kept = decayed(step.saturating_sub(at));
-                sample + (cost - sample) * kept
+                // At least one step, or answers that come within one would not count at all.
+                let passed = step.saturating_sub(at).max(1);
+                sample + (cost - sample) * kept(passed, if sample > cost { UP } else { DOWN })
             };
             // A late answer must not turn the time back.
             match self.0.compare_exchange_weak(word, pack(next, step.max(at)), Relaxed, Relaxed) {
@@ -64,7 +73,7 @@ impl Estimate {
         if at == 0 {
             return (cost > 0.0).then_some(cost);
         }
-        Some(cost * decayed(step(now).saturating_sub(at)))
+        Some(cost * kept(step(now).saturating_sub(at), DOWN))
     }
 
     /// The estimate, if it is the endpoint's own.
@@ -135,7 +144,79 @@ fn unpack(word: u64) -> (f32, u64) {
 
 /// The weight that is left after so many steps: a rational stand-in for e^-x, at most 9 % of the
 /// weight off, several times cheaper and the same on every machine.
-fn decayed(steps: u64) -> f32 {
-    let x = steps as f32 * ((1_u64 << STEP_SHIFT) as f64 / DECAY) as f32;
+fn kept(steps: u64, decay: f64) -> f32 {
+    let x = steps as f32 * ((1_u64 << STEP_SHIFT) as f64 / decay) as f32;
     1.0 / (1.0 + x * (1.0 + x * 0.5))
+}
+
+/// How much an endpoint is doubted, and until when its answers are booked as [`ERROR_COST`].
+///
+/// One word: 16 bits of the level, 0 to 1, 48 bits of time in steps of 65.5 µs. Each error closes
+/// a tenth of the distance to 1, each success a tenth of that to 0, and an error is booked for
+/// level³ of [`ERROR_COST`]: 5 ms for a single one, 200 ms for the fourth in a row, seconds for an
+/// endpoint that only fails.
+///
+/// To book each error for as long as a 5 s answer would be remembered starves an endpoint of 1 ms
+/// for more than a minute after one error in thousands, and overloads the others meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt(AtomicU64);
+
+impl Doubt {
+    const LEVEL_BITS: u32 = 16;
+    const FULL: u64 = (1 << Self::LEVEL_BITS) - 1;
+
+    /// An error.
+    pub(crate) fn raise(&self, now: Nanos) {
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let (level, until) = Self::unpack(word);
+            let level = level + (Self::FULL - level).div_ceil(10);
+            let share = level as f64 / Self::FULL as f64;
+            let until = until.max(Self::after(now, f64::from(ERROR_COST) * share * share * share));
+            Some(Self::pack(level, until))
+        });
+    }
+
+    /// A success. Cost: one load while there is no doubt.
+    pub(crate) fn lower(&self) {
+        if self.0.load(Relaxed) & Self::FULL == 0 {
+            return;
+        }
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let (level, until) = Self::unpack(word);
+            Some(Self::pack(level - level.div_ceil(10), until))
+        });
+    }
+
+    /// The endpoint asks to be left alone; longer than [`ERROR_COST`] is taken as that.
+    pub(crate) fn rest(&self, now: Nanos, span: Duration) {
+        let span = span.as_nanos().min(ERROR_COST as u128) as f64;
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let (level, until) = Self::unpack(word);
+            Some(Self::pack(level, until.max(Self::after(now, span))))
+        });
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    /// What is to be added to the cost.
+    pub(crate) fn cost(&self, now: Nanos) -> f32 {
+        let (_, until) = Self::unpack(self.0.load(Relaxed));
+        if (now >> STEP_SHIFT) < until { ERROR_COST } else { 0.0 }
+    }
+
+    const fn after(now: Nanos, span: f64) -> u64 {
+        // Rounded up: a doubt of less than a step is one of a step.
+        (now.saturating_add(span as u64) >> STEP_SHIFT) + 1
+    }
+
+    const fn pack(level: u64, until: u64) -> u64 {
+        (until << Self::LEVEL_BITS) | level
+    }
+
+    const fn unpack(word: u64) -> (u64, u64) {
+        (word & Self::FULL, word >> Self::LEVEL_BITS)
+    }
 }

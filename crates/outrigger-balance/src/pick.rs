@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use outrigger_core::{Endpoint, FailureKind, Outcome, Rejected, ServiceName};
 
 use crate::config::ErrorClass;
-use crate::estimate::{ERROR_COST, Nanos};
+use crate::estimate::Nanos;
 use crate::state::Member;
 
 /// What one try asks for.
@@ -92,14 +92,15 @@ impl Pick {
         candidates: u32,
         panicking: bool,
         load: f32,
+        share: f32,
     ) -> Self {
         let state = &member.state;
-        state.in_flight.fetch_add(1, Relaxed);
+        let queue = state.in_flight.fetch_add(1, Relaxed) as f32 / share;
         state.waiting.begin(began);
         if counted {
             state.total.fetch_add(1, Relaxed);
         }
-        let seat = InFlight { member, began, waiting: true, counted };
+        let seat = InFlight { member, began, root: (1.0 + queue).sqrt(), waiting: true, counted };
         Self { seat, candidates, panicking, load }
     }
 
@@ -148,6 +149,8 @@ impl Pick {
 pub struct InFlight {
     member: Arc<Member>,
     began: Nanos,
+    /// Root of the requests by weight that were in flight, this one included.
+    root: f32,
     waiting: bool,
     /// Whether it is in the set's total, which only bounded hashing keeps.
     counted: bool,
@@ -174,25 +177,32 @@ impl InFlight {
     fn judge(&self, completion: &Completion) {
         let state = &self.member.state;
         let now = state.nanos(completion.now);
-        let elapsed = now.saturating_sub(self.began);
+        let elapsed = now.saturating_sub(self.began) as f32 / self.root;
+        let is_slower = || state.latency.own(now).is_some_and(|cost| elapsed > cost);
         match completion.outcome {
             Outcome::Ignored => {
                 // Whoever went away after three seconds tells that the answer takes longer than
                 // that; one who left early tells nothing.
-                let elapsed = elapsed as f32;
-                if state.latency.own(now).is_some_and(|cost| elapsed > cost) {
+                if is_slower() {
                     state.latency.observe(now, elapsed);
                 }
                 return;
             }
             Outcome::Failure => {
                 state.failures.fetch_add(1, Relaxed);
-                state.latency.observe(now, elapsed.max(ERROR_COST.as_nanos() as u64) as f32);
+                state.doubt.raise(now);
+                // A quick failure is no quick answer.
+                if is_slower() {
+                    state.latency.observe(now, elapsed);
+                }
             }
-            _ if completion.asks_for_rest() => {
-                state.latency.observe(now, elapsed.max(ERROR_COST.as_nanos() as u64) as f32);
+            _ => {
+                state.latency.observe(now, elapsed);
+                state.doubt.lower();
             }
-            _ => state.latency.observe(now, elapsed as f32),
+        }
+        if let (Some(429 | 503), Some(after)) = (completion.status, completion.retry_after) {
+            state.doubt.rest(now, after);
         }
         state.requests.fetch_add(1, Relaxed);
         if self.began < state.judged_from.load(Relaxed) {
@@ -277,10 +287,6 @@ impl Completion {
     pub const fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
         self
-    }
-
-    fn asks_for_rest(&self) -> bool {
-        self.retry_after.is_some() && matches!(self.status, Some(429 | 503))
     }
 
     /// Whether it counts towards ejection: never a 4xx, which is the caller's fault or a limit.

@@ -16,8 +16,11 @@ const LOOK_AROUND: usize = 16;
 const BOUND: f32 = 1.25;
 /// Endpoints after its own that a hash may be led to.
 const DETOURS: u32 = 32;
-/// How much lower the load of a third must be when both draws fell on the same heavy endpoint.
+/// How much lower another's load must be when both draws fell on the same heavy endpoint.
 const CLEARLY_LESS: f32 = 0.25;
+/// Costs within this factor of each other are alike, and the shorter queue decides: measured
+/// answer times always differ, and the quickest by a hair would draw all it can get.
+const ALIKE: f32 = 2.0;
 
 /// One pick's view of the slate it chooses from.
 pub(crate) struct Choice<'a> {
@@ -84,7 +87,10 @@ impl<'a> Choice<'a> {
                 continue;
             }
             match (self.admits(first, rng), self.admits(second, rng)) {
-                (true, true) => return self.better(first, second, 1.0),
+                (true, true) => {
+                    let better = self.better(first, second, 1.0);
+                    return self.or_a_third(better, rng);
+                }
                 (true, false) => return (first, self.load(first)),
                 (false, true) => return (second, self.load(second)),
                 (false, false) => {}
@@ -92,6 +98,20 @@ impl<'a> Choice<'a> {
         }
         let found = self.look_around(rng);
         (found, self.load(found))
+    }
+
+    /// A third, when even the better of two is busy: where requests queue, this takes a sixth off
+    /// the slowest hundredth, and where they do not, it costs nothing.
+    fn or_a_third(&self, better: (usize, f32), rng: &mut fastrand::Rng) -> (usize, f32) {
+        let entries = &self.slate.entries;
+        if entries.len() == 2 || entries[better.0].state.in_flight.load(Relaxed) == 0 {
+            return better;
+        }
+        let third = self.slate.wheel.one(rng);
+        if third == better.0 || !self.admits(third, rng) {
+            return better;
+        }
+        self.better(better.0, third, 1.0)
     }
 
     /// The heavy endpoint on which both draws fell, unless it is in trouble.
@@ -107,31 +127,34 @@ impl<'a> Choice<'a> {
     /// The second if its load is less than `factor` times the first's; at a tie the first, which
     /// was drawn by weight alone.
     fn better(&self, first: usize, second: usize, factor: f32) -> (usize, f32) {
-        let (a, b) = (self.load_and_knowledge(first), self.load_and_knowledge(second));
-        let (a, b) = match (a.0, b.0) {
-            (Some(left), Some(right)) => (left, right),
-            // Nothing is known of one of them: whatever the other's answers took, they are taken
+        let (a, b) = (self.queue(first), self.queue(second));
+        let (Some(cost_a), Some(cost_b)) = (self.cost(first, a), self.cost(second, b)) else {
+            // Nothing is known of one of them: whatever the other's answers take, they are taken
             // to be alike, or a newcomer would get everything or nothing.
-            _ => (a.1, b.1),
+            return if b < a * factor { (second, b) } else { (first, a) };
         };
-        if b < a * factor { (second, b) } else { (first, a) }
+        let (load_a, load_b) = (cost_a * (1.0 + a), cost_b * (1.0 + b));
+        let alike = cost_a <= cost_b * ALIKE && cost_b <= cost_a * ALIKE;
+        let second_is_better = if alike { b < a * factor } else { load_b < load_a * factor };
+        if second_is_better { (second, load_b) } else { (first, load_a) }
     }
 
     fn load(&self, index: usize) -> f32 {
-        let (load, queue) = self.load_and_knowledge(index);
-        load.unwrap_or(queue)
+        let queue = self.queue(index);
+        self.cost(index, queue).unwrap_or(0.0) * (1.0 + queue)
     }
 
-    /// The load, and what it is when nothing is known of answer times.
-    fn load_and_knowledge(&self, index: usize) -> (Option<f32>, f32) {
+    /// Requests in flight for its weight.
+    fn queue(&self, index: usize) -> f32 {
         let entry = &self.slate.entries[index];
-        let queue = entry.state.in_flight.load(Relaxed) as f32 / (entry.share * self.ramp(index));
+        entry.state.in_flight.load(Relaxed) as f32 / (entry.share * self.ramp(index))
+    }
+
+    fn cost(&self, index: usize, queue: f32) -> Option<f32> {
         match self.algorithm {
-            Algorithm::PeakEwma => {
-                (entry.state.cost(self.now).map(|cost| cost * (1.0 + queue)), queue)
-            }
-            Algorithm::LeastRequest => (Some(queue), queue),
-            _ => (Some(0.0), 0.0),
+            Algorithm::PeakEwma => self.slate.entries[index].state.cost(queue, self.now),
+            // An endpoint that fails at once has the shortest queue of all.
+            _ => Some(1.0 + self.slate.entries[index].state.doubt.cost(self.now)),
         }
     }
 

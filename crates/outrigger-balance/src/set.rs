@@ -286,9 +286,10 @@ impl EndpointSet {
         let choice = Choice::new(&candidates, group, request, now, total, rng);
         let (index, load) = choice.make(rng).ok_or_else(none)?;
         let slate = choice.slate();
-        let member = Arc::clone(&slate.entries[index].member);
+        let entry = &slate.entries[index];
         let count = slate.entries.len() as u32;
-        Ok(Pick::new(member, now, counted, count, group.panicking, load))
+        let member = Arc::clone(&entry.member);
+        Ok(Pick::new(member, now, counted, count, group.panicking, load, entry.share))
     }
 
     /// Puts a new set into use; what is known of endpoints that stay, or that were here a short
@@ -530,7 +531,8 @@ fn view_of(
         EndpointStatus::Passing
     };
     let in_flight = state.in_flight.load(Relaxed);
-    let cost = state.cost(now);
+    let queue = in_flight as f32;
+    let cost = state.cost(queue, now);
     EndpointView {
         endpoint: member.endpoint.clone(),
         status,
@@ -539,8 +541,8 @@ fn view_of(
         ejected_by: ejection.map(|e| e.cause),
         weight: f64::from(member.weight()) * f64::from(ramp),
         in_flight,
-        latency: cost.map(|cost| Duration::from_nanos(cost as u64)),
-        load: f64::from(cost.unwrap_or(0.0)) * (1.0 + f64::from(in_flight)),
+        latency: cost.map(|cost| Duration::from_nanos((cost * (1.0 + queue).sqrt()) as u64)),
+        load: f64::from(cost.unwrap_or(0.0) * (1.0 + queue)),
         requests: state.requests.load(Relaxed),
         failures: state.failures.load(Relaxed),
         errors_in_a_row: state.in_a_row.load(Relaxed),
@@ -685,6 +687,7 @@ impl State {
             self.in_a_row.store(0, Relaxed);
             self.judged_from.store(now, Relaxed);
             self.latency.forget();
+            self.doubt.forget();
         }
         if instance.status == outrigger_core::Status::Critical {
             ledger.away_since.get_or_insert(now);

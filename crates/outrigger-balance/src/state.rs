@@ -7,7 +7,7 @@ use std::time::Instant;
 use outrigger_core::{EjectionCause, Endpoint, Status};
 
 use crate::config::SlowStart;
-use crate::estimate::{Estimate, Nanos, Waiting};
+use crate::estimate::{Doubt, Estimate, Nanos, Waiting};
 use crate::set::Core;
 
 /// One endpoint of the set in use, and what is remembered of it.
@@ -38,6 +38,7 @@ pub(crate) struct State {
     /// Those of them that wait for the head.
     pub(crate) waiting: Waiting,
     pub(crate) latency: Estimate,
+    pub(crate) doubt: Doubt,
     /// Judged answers.
     pub(crate) requests: AtomicU64,
     /// Those of them that were failures.
@@ -90,6 +91,7 @@ impl State {
             in_flight: AtomicU32::new(0),
             waiting: Waiting::default(),
             latency: Estimate::default(),
+            doubt: Doubt::default(),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -114,10 +116,12 @@ impl State {
         nanos(self.origin, now)
     }
 
-    /// How slow it is, in nanoseconds: its answers, or what it keeps waiting if that is older.
-    pub(crate) fn cost(&self, now: Nanos) -> Option<f32> {
+    /// How slow an answer is, in nanoseconds over the root of one more than `queue`: by what was
+    /// answered, by what waits if that is older, and 5 s more while the endpoint is doubted.
+    pub(crate) fn cost(&self, queue: f32, now: Nanos) -> Option<f32> {
         let answered = self.latency.read(now)?;
-        Some(answered.max(self.waiting.mean_age(now)))
+        let root = (1.0 + queue).sqrt();
+        Some(answered.max(self.waiting.mean_age(now) / root) + self.doubt.cost(now) / root)
     }
 
     /// The share of its weight that it gets while it warms up.
