@@ -28,13 +28,9 @@ compose:
 demo *ARGS:
     cargo run --release -p outrigger-cli -- demo {{ ARGS }}
 
-# The figures of docs/performance.md beside their peers
+# Every benchmark, in one run, beside its peers and budgets
 bench *ARGS:
     .ci/bench {{ ARGS }}
-
-# The long runs of the promises; writes docs/soak.md
-soak *ARGS:
-    .ci/soak {{ ARGS }}
 
 # The guide and the reference
 doc:
