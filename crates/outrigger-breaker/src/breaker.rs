@@ -355,10 +355,7 @@ impl Shared {
             return self.locked(|control| control.ask_policy(self, generation, failed, nanos));
         }
         let tally = core.window.record(nanos, mark);
-        let run = match core.config.consecutive_failures {
-            Some(_) => core.run.record(mark.failed),
-            None => 0,
-        };
+        let run = core.run.record(mark.failed);
         if let Some(cause) = core.verdict(tally, run) {
             drop(core);
             self.trip(generation, cause, nanos);

@@ -147,8 +147,8 @@ fn add(counter: &AtomicU64, number: u32) {
         let next = match age(seen, number) {
             0 if seen as u32 == u32::MAX => return,
             0 => seen + 1,
-            1.. => u64::from(number) << 32 | 1,
-            _ => return,
+            NEWER.. => return,
+            _ => (u64::from(number) << 32) | 1,
         };
         match counter.compare_exchange_weak(seen, next, ORDER, ORDER) {
             Ok(_) => return,
@@ -157,16 +157,21 @@ fn add(counter: &AtomicU64, number: u32) {
     }
 }
 
+/// Ages from here on are those of newer counters: another thread's clock reading was later, by
+/// less than 2²⁰ slices. All others belong to the past, up to eight years of the shortest slices.
+const NEWER: u32 = u32::MAX << 20;
+
 /// By how many slices a counter is older than slice `number`; right across the wrap.
 #[inline]
-const fn age(counter: u64, number: u32) -> i32 {
-    number.wrapping_sub((counter >> 32) as u32).cast_signed()
+const fn age(counter: u64, number: u32) -> u32 {
+    number.wrapping_sub((counter >> 32) as u32)
 }
 
 /// What a counter adds to the window that ends with slice `number`.
 #[inline]
 const fn held(counter: u64, number: u32) -> u64 {
-    if age(counter, number) < SLICES.cast_signed() { counter & u32::MAX as u64 } else { 0 }
+    let age = age(counter, number);
+    if age < SLICES || age >= NEWER { counter & u32::MAX as u64 } else { 0 }
 }
 
 /// The last so many calls.
