@@ -1,12 +1,15 @@
 //! A stream that is watched on its way into hyper.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// What is seen on a connection from outside of hyper.
 #[derive(Debug)]
@@ -16,11 +19,36 @@ pub(crate) struct Wire {
     budget: AtomicI64,
     /// Whether the endpoint has sent anything.
     spoken: AtomicBool,
+    /// Bytes written so far. What was asked for while this stood still was never seen.
+    written: AtomicU64,
+    /// Look at the socket itself before the next write.
+    probe: AtomicBool,
 }
 
 impl Wire {
     pub(crate) const fn new() -> Self {
-        Self { budget: AtomicI64::new(i64::MAX), spoken: AtomicBool::new(false) }
+        Self {
+            budget: AtomicI64::new(i64::MAX),
+            spoken: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            probe: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    fn note_written(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Release);
+        // Too late to ask: from now on an answer may be there.
+        self.probe.store(false, Ordering::Relaxed);
+    }
+
+    /// Has the socket itself asked, before the next request goes out, whether the endpoint has
+    /// closed it: after a while without traffic the runtime may not have looked yet.
+    pub(crate) fn probe(&self) {
+        self.probe.store(true, Ordering::Release);
     }
 
     /// Allows `bytes` until [`Wire::lift`].
@@ -107,5 +135,99 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}
+
+/// The socket below everything else.
+#[derive(Debug)]
+pub(crate) struct Probed {
+    inner: TcpStream,
+    wire: Arc<Wire>,
+    /// Over HTTP/1.1 in the clear nothing may come that was not asked for; TLS and HTTP/2 have
+    /// messages of their own.
+    is_plain: bool,
+}
+
+impl Probed {
+    pub(crate) const fn new(inner: TcpStream, wire: Arc<Wire>, is_plain: bool) -> Self {
+        Self { inner, wire, is_plain }
+    }
+
+    /// What the kernel knows that the runtime has not been told yet.
+    #[cold]
+    fn look(&self) -> io::Result<Looks> {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(&self.inner).peek(&mut byte) {
+            Ok(0) => Ok(Looks::Closed),
+            Ok(_) if self.is_plain => Err(io::Error::other(Unasked)),
+            Ok(_) => Ok(Looks::Alive),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Looks::Alive),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+enum Looks {
+    Alive,
+    Closed,
+}
+
+/// An answer came before its question.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint sent what nobody asked for")]
+struct Unasked;
+
+impl AsyncRead for Probed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            // hyper reads before it takes the next request, which it gives back when it finds the
+            // connection closed; once it has been written, nobody can tell whether it was seen.
+            Poll::Pending if self.wire.probe.load(Ordering::Relaxed) => {
+                self.wire.probe.store(false, Ordering::Relaxed);
+                match self.look()? {
+                    Looks::Alive => Poll::Pending,
+                    Looks::Closed => Poll::Ready(Ok(())),
+                }
+            }
+            polled => polled,
+        }
+    }
+}
+
+impl AsyncWrite for Probed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.wire.note_written(wrote);
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        self.wire.note_written(wrote);
+        Poll::Ready(Ok(wrote))
     }
 }

@@ -17,7 +17,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let address = listener.local_addr()?;
-//! let hello = service_fn(|_| async { Ok::<_, Infallible>(http::Response::new(Full::from("hi"))) });
+//! let hello = service_fn(|_| async { Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::from("hi"))) });
 //! let server = Server::default().serve(listener, move |_| hello, std::future::pending());
 //! tokio::spawn(server);
 //!

@@ -10,7 +10,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -117,11 +117,11 @@ impl ClientTls {
     }
 
     /// Shakes hands; tells whether HTTP/2 was agreed on.
-    pub(crate) async fn connect(
+    pub(crate) async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
         endpoint: &Endpoint,
-        tcp: TcpStream,
-    ) -> io::Result<(TlsStream<TcpStream>, bool)> {
+        tcp: T,
+    ) -> io::Result<(TlsStream<T>, bool)> {
         let is_http2_only = endpoint.protocol().is_http2_only();
         let config = if is_http2_only { &self.http2 } else { &self.either };
         let name = match &self.server_name {

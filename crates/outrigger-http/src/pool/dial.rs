@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 
 use super::connection::{Multiplexed, Single, handshake_http1, handshake_http2};
 use super::endpoint::{Dialing, EndpointPool};
-use super::{OutboundBody, sweep};
+use super::{OutboundBody, may_be_http2, sweep};
+use crate::io::{Probed, Wire};
 
 /// Opens a connection and gives it to whoever waits for one, or tells them why not.
 pub(crate) async fn dial<B: OutboundBody>(dialing: Dialing<B>) {
@@ -68,19 +69,21 @@ async fn open<B: OutboundBody>(home: &Arc<EndpointPool<B>>) -> Result<Opened<B>,
     let tcp = TcpStream::connect(home.address()).await?;
     set_up(&tcp)?;
     let protocol = home.protocol();
+    let wire = Arc::new(Wire::new());
+    let tcp = Probed::new(tcp, Arc::clone(&wire), !may_be_http2(protocol));
     if !protocol.is_tls() {
         return if protocol.is_http2_only() {
-            Ok(Opened::Multiplexed(handshake_http2(tcp, most, &runtime, home).await?))
+            Ok(Opened::Multiplexed(handshake_http2(tcp, wire, &runtime, home).await?))
         } else {
-            Ok(Opened::Single(handshake_http1(tcp, most, &runtime).await?))
+            Ok(Opened::Single(handshake_http1(tcp, wire, most, &runtime).await?))
         };
     }
     let tls = home.common.tls.as_ref().ok_or(DialError::NoTls)?;
     let (stream, is_http2) = tls.connect(home.endpoint(), tcp).await?;
     if is_http2 {
-        Ok(Opened::Multiplexed(handshake_http2(stream, most, &runtime, home).await?))
+        Ok(Opened::Multiplexed(handshake_http2(stream, wire, &runtime, home).await?))
     } else {
-        Ok(Opened::Single(handshake_http1(stream, most, &runtime).await?))
+        Ok(Opened::Single(handshake_http1(stream, wire, most, &runtime).await?))
     }
 }
 

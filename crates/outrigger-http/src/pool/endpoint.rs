@@ -172,10 +172,11 @@ impl<B: OutboundBody> EndpointPool<B> {
         if !fresh && let Some(mut single) = state.take_idle(runtime.id(), self.tick()) {
             state.reused += 1;
             drop(state);
+            single.wake_up(self.tick());
             single.home = Some(Arc::clone(self));
             return Checkout::Ready(Leased::Single(single));
         }
-        if let Some(stream) = state.take_stream(runtime.id(), self.max_streams()) {
+        if let Some(stream) = state.take_stream(runtime.id(), self.max_streams(), self.tick()) {
             state.reused += 1;
             return Checkout::Ready(Leased::Stream(stream));
         }
@@ -203,6 +204,10 @@ impl<B: OutboundBody> EndpointPool<B> {
         self.failed(FailureKind::ConnectFailure).with_cause(rejected)
     }
 
+    fn keep_secs(&self) -> u32 {
+        keep_secs(self.common.config.idle_timeout, None)
+    }
+
     fn max_streams(&self) -> usize {
         self.common.config.max_streams as usize
     }
@@ -214,7 +219,7 @@ impl<B: OutboundBody> EndpointPool<B> {
         }
         let before = state.total;
         let tick = self.tick();
-        state.sweep(tick);
+        state.sweep(tick, self.keep_secs());
         if state.total == before && !state.idle.is_empty() {
             // Whoever waits cannot use these: they belong to other runtimes.
             state.idle.remove(0);
@@ -263,7 +268,8 @@ impl<B: OutboundBody> EndpointPool<B> {
         debug_assert!(single.home.is_none(), "what is idle holds no reference to where it is kept");
         let mut state = self.lock();
         let keep = single.keep_for(self.common.config.idle_timeout);
-        single.expires = self.tick().saturating_add(keep);
+        single.used = self.tick();
+        single.expires = single.used.saturating_add(keep);
         if let Some(mut unwanted) = self.hand_over(&mut state, single) {
             let keep = keep > 0
                 && !state.is_retired
@@ -321,8 +327,7 @@ impl<B: OutboundBody> EndpointPool<B> {
     pub(crate) fn release_stream(self: &Arc<Self>, connection: &Arc<Multiplexed<B>>) {
         let mut state = self.lock();
         connection.end_stream();
-        let keep = u32::try_from(self.common.config.idle_timeout.as_secs()).unwrap_or(u32::MAX);
-        connection.expire_at(self.tick().saturating_add(keep));
+        connection.use_at(self.tick());
         self.serve_streams(&mut state);
         let dials = self.plan(&mut state);
         drop(state);
@@ -338,7 +343,7 @@ impl<B: OutboundBody> EndpointPool<B> {
                 continue;
             }
             let runtime = waiter.runtime.id();
-            let Some(stream) = state.take_stream(runtime, self.max_streams()) else {
+            let Some(stream) = state.take_stream(runtime, self.max_streams(), self.tick()) else {
                 // Others may wait on other runtimes.
                 at += 1;
                 continue;
@@ -353,7 +358,7 @@ impl<B: OutboundBody> EndpointPool<B> {
     pub(crate) fn sweep(self: &Arc<Self>) -> Swept {
         let mut state = self.lock();
         let tick = self.tick();
-        let closed = state.sweep(tick);
+        let closed = state.sweep(tick, self.keep_secs());
         let dials = self.plan(&mut state);
         let is_empty = state.total == 0 && state.waiters.is_empty();
         state.empty_sweeps = if is_empty { state.empty_sweeps + 1 } else { 0 };
@@ -401,12 +406,13 @@ impl<B: OutboundBody> State<B> {
     }
 
     /// A stream on the connection of a runtime that has the fewest.
-    fn take_stream(&mut self, runtime: runtime::Id, most: usize) -> Option<Stream<B>> {
+    fn take_stream(&mut self, runtime: runtime::Id, most: usize, tick: u32) -> Option<Stream<B>> {
         let connection = self
             .multiplexed
             .iter()
             .filter(|conn| conn.runtime == runtime && conn.has_room(most))
             .min_by_key(|conn| conn.streams())?;
+        connection.use_at(tick);
         Some(Stream::begin(connection))
     }
 
@@ -425,11 +431,11 @@ impl<B: OutboundBody> State<B> {
     }
 
     /// Takes out what has expired or was closed by the endpoint.
-    fn sweep(&mut self, tick: u32) -> (Vec<Box<Single<B>>>, Vec<Arc<Multiplexed<B>>>) {
+    fn sweep(&mut self, tick: u32, keep: u32) -> (Vec<Box<Single<B>>>, Vec<Arc<Multiplexed<B>>>) {
         let singles: Vec<_> = self.idle.extract_if(.., |single| !single.is_usable(tick)).collect();
         let shared: Vec<_> = self
             .multiplexed
-            .extract_if(.., |conn| conn.is_closed() || conn.is_over(tick))
+            .extract_if(.., |conn| conn.is_closed() || conn.is_over(tick, keep))
             .collect();
         self.total -= singles.len() + shared.len();
         (singles, shared)
@@ -460,8 +466,7 @@ impl<B: OutboundBody> Dialing<B> {
         state.connecting -= 1;
         state.opened += 1;
         state.speaks = Speaks::Http2;
-        let keep = u32::try_from(home.common.config.idle_timeout.as_secs()).unwrap_or(u32::MAX);
-        connection.expire_at(home.tick().saturating_add(keep));
+        connection.use_at(home.tick());
         state.multiplexed.push(connection);
         home.serve_streams(&mut state);
         if state.is_retired {

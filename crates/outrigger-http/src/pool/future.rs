@@ -93,7 +93,7 @@ impl<B: OutboundBody> ResponseFuture<B> {
                 single.send(request);
                 self.state = State::Single(single);
             }
-            Leased::Stream(stream) => {
+            Leased::Stream(mut stream) => {
                 let broken = Arc::new(AtomicBool::new(false));
                 request.body_mut().note_failure(Arc::clone(&broken));
                 if let Some(sent) = stream.send(request) {
@@ -117,8 +117,9 @@ impl<B: OutboundBody> ResponseFuture<B> {
                 match sent {
                     Ok(response) => Poll::Ready(Some(self.answer_single(single, response))),
                     Err(error) => {
+                        let blame = if single.is_unseen() { Blame::Unseen } else { Blame::Wire };
                         drop(single);
-                        Poll::Ready(self.sent_in_vain(error, false))
+                        Poll::Ready(self.sent_in_vain(error, blame))
                     }
                 }
             }
@@ -139,8 +140,13 @@ impl<B: OutboundBody> ResponseFuture<B> {
                         Poll::Ready(Some(Ok(self.answer(response, lease))))
                     }
                     Err(error) => {
+                        let blame = match is_own_fault {
+                            true => Blame::Caller,
+                            false if stream.is_unseen() => Blame::Unseen,
+                            false => Blame::Wire,
+                        };
                         drop(stream);
-                        Poll::Ready(self.sent_in_vain(error, is_own_fault))
+                        Poll::Ready(self.sent_in_vain(error, blame))
                     }
                 }
             }
@@ -193,7 +199,7 @@ impl<B: OutboundBody> ResponseFuture<B> {
     fn sent_in_vain(
         &mut self,
         mut error: TrySendError<Request<RequestBody<B>>>,
-        is_own_fault: bool,
+        blame: Blame,
     ) -> Option<Result<Response<PoolBody>, Failed>> {
         let request = error.take_message();
         let error = error.into_error();
@@ -209,7 +215,11 @@ impl<B: OutboundBody> ResponseFuture<B> {
                 Some(Err(failed.with_cause(error)))
             }
             None => {
-                let kind = if is_own_fault { FailureKind::RequestBody } else { kind_of(&error) };
+                let kind = match (blame, kind_of(&error)) {
+                    (Blame::Caller, _) => FailureKind::RequestBody,
+                    (Blame::Unseen, FailureKind::Reset) => FailureKind::ConnectFailure,
+                    (_, kind) => kind,
+                };
                 Some(Err(self.endpoint.failed(kind).with_cause(error)))
             }
         }
@@ -240,6 +250,16 @@ impl<B: OutboundBody> fmt::Debug for ResponseFuture<B> {
             .field("state", &state)
             .finish_non_exhaustive()
     }
+}
+
+/// What is known of a failure besides hyper's error.
+enum Blame {
+    /// The caller's own body failed.
+    Caller,
+    /// Not a byte was written since the request was handed over.
+    Unseen,
+    /// Neither.
+    Wire,
 }
 
 /// `CONNECT` opens a tunnel, which the pool does not do.

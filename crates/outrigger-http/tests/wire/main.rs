@@ -1,0 +1,10 @@
+//! The pool and the server on real sockets of the loopback interface.
+
+mod hostile;
+mod http1;
+mod http2;
+mod limits;
+mod raw;
+mod runtimes;
+mod server;
+mod tls;
