@@ -8,15 +8,12 @@ use failsafe::FailurePolicy;
 use outrigger_core::{CircuitState, Event, Observers, Outcome, RouteName, ServiceName};
 
 use crate::config::{BreakerConfig, ConfigError, Mode, Window};
+use crate::control::Control;
 use crate::machine::{Machine, Path, Reading, Word};
 use crate::permit::{Open, Permit, Role};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, Swap};
 use crate::transition::{Cause, Listener, Transition};
 use crate::window::{CallWindow, Mark, Run, Sliding, Tally, TimeWindow};
-
-mod control;
-
-use control::Control;
 
 /// A circuit: closed, open, half-open. A clone is another handle to the same one.
 ///
@@ -197,34 +194,39 @@ impl BreakerBuilder {
 /// What all handles and permits share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    word: Arc<Word>,
+    pub(crate) word: Arc<Word>,
     /// Calls before it, in nanoseconds, are rejected without a look behind the lock; matters in
     /// open and half-open only.
-    until: AtomicU64,
-    core: Swap<Core>,
-    origin: Instant,
-    seed: u64,
+    pub(crate) until: AtomicU64,
+    pub(crate) core: Swap<Core>,
+    pub(crate) origin: Instant,
+    pub(crate) seed: u64,
     control: Mutex<Control>,
-    listener: Option<Listener>,
+    pub(crate) listener: Option<Listener>,
 }
 
 /// What is read per outcome and replaced as a whole: with each closed state, and on a reload.
 #[derive(Debug)]
-struct Core {
-    config: BreakerConfig,
+pub(crate) struct Core {
+    pub(crate) config: BreakerConfig,
     /// The closed state that the window belongs to.
-    generation: u64,
-    window: Arc<Sliding>,
-    run: Arc<Run>,
+    pub(crate) generation: u64,
+    pub(crate) window: Arc<Sliding>,
+    pub(crate) run: Arc<Run>,
 }
 
 impl Core {
-    fn new(config: BreakerConfig, generation: u64, machine: &Machine, nanos: u64) -> Self {
+    pub(crate) fn new(
+        config: BreakerConfig,
+        generation: u64,
+        machine: &Machine,
+        nanos: u64,
+    ) -> Self {
         let window = Self::window(&config, machine, nanos);
         Self { config, generation, window, run: Arc::new(Run::default()) }
     }
 
-    fn window(config: &BreakerConfig, machine: &Machine, nanos: u64) -> Arc<Sliding> {
+    pub(crate) fn window(config: &BreakerConfig, machine: &Machine, nanos: u64) -> Arc<Sliding> {
         Arc::new(match config.window {
             _ if machine.is_foreign() => Sliding::Foreign,
             Window::Time(length) => Sliding::Time(TimeWindow::new(nanos_of(length), nanos)),
@@ -268,7 +270,7 @@ impl Shared {
         nanos_of(now.saturating_duration_since(self.origin))
     }
 
-    fn until(&self) -> u64 {
+    pub(crate) fn until(&self) -> u64 {
         self.until.load(Ordering::SeqCst)
     }
 
@@ -332,7 +334,7 @@ impl Shared {
         }
     }
 
-    fn refusal(&self, path: Path, wait: u64) -> Open {
+    pub(crate) fn refusal(&self, path: Path, wait: u64) -> Open {
         let mut retry_after = Duration::from_nanos(wait.max(1));
         if path == Path::HalfOpen {
             // The probes will most likely be answered long before their leases end.
@@ -392,7 +394,7 @@ impl Shared {
     }
 }
 
-const fn state_of(path: Path) -> CircuitState {
+pub(crate) const fn state_of(path: Path) -> CircuitState {
     match path {
         Path::Closed | Path::Disabled => CircuitState::Closed,
         Path::Open | Path::ForcedOpen => CircuitState::Open,
@@ -400,10 +402,7 @@ const fn state_of(path: Path) -> CircuitState {
     }
 }
 
-fn nanos_of(span: Duration) -> u64 {
+pub(crate) fn nanos_of(span: Duration) -> u64 {
     // 584 years; saturating costs nothing and cannot be reached.
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -259,6 +259,3 @@ impl<'de> serde::Deserialize<'de> for Window {
         from.deserialize_any(Either)
     }
 }
-
-#[cfg(test)]
-mod tests;

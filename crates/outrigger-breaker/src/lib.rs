@@ -31,11 +31,24 @@
 
 mod breaker;
 mod config;
+mod control;
 mod machine;
 mod permit;
 mod sync;
 mod transition;
 mod window;
+
+// Declared here and not in the modules they test: `tests/loom.rs` and `tests/shuttle.rs` include
+// those modules without their tests.
+#[cfg(test)]
+#[path = "breaker/tests.rs"]
+mod breaker_tests;
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod config_tests;
+#[cfg(test)]
+#[path = "window/tests.rs"]
+mod window_tests;
 
 pub use breaker::{Breaker, BreakerBuilder};
 pub use config::{BreakerConfig, ConfigError, Mode, SlowCall, Window};

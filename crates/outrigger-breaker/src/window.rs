@@ -101,12 +101,12 @@ impl TimeWindow {
     }
 
     #[inline]
-    const fn slice(&self, now: u64) -> u64 {
+    pub(crate) const fn slice(&self, now: u64) -> u64 {
         now / self.nanos_per_slice
     }
 
     #[inline]
-    fn record(&self, now: u64, mark: Mark) -> Option<Tally> {
+    pub(crate) fn record(&self, now: u64, mark: Mark) -> Option<Tally> {
         let slice = self.slice(now);
         let number = slice as u32;
         let counters = &self.slices[(number % SLICES) as usize];
@@ -128,7 +128,7 @@ impl TimeWindow {
         in_sight.then(|| self.tally(slice))
     }
 
-    fn tally(&self, slice: u64) -> Tally {
+    pub(crate) fn tally(&self, slice: u64) -> Tally {
         let number = slice as u32;
         let sum = |counter: fn(&Slice) -> &AtomicU64| {
             self.slices.iter().map(|slice| held(counter(slice).load(ORDER), number)).sum()
@@ -200,7 +200,7 @@ impl CallWindow {
         }
     }
 
-    fn record(&self, mark: Mark) -> Option<Tally> {
+    pub(crate) fn record(&self, mark: Mark) -> Option<Tally> {
         let position = self.position.fetch_add(1, ORDER);
         let new = (u8::from(mark.failed) * FAILED) | (u8::from(mark.slow) * SLOW);
         let place = (position % self.ring.len() as u64) as usize;
@@ -215,7 +215,7 @@ impl CallWindow {
         (tally.failed > 0 || tally.slow > 0).then_some(tally)
     }
 
-    fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         let held = |counter: &AtomicI64| u64::try_from(counter.load(ORDER)).unwrap_or(0);
         let (failed, slow) = (held(&self.failed), held(&self.slow));
         Tally { total: self.position.load(ORDER).min(self.ring.len() as u64), failed, slow }
@@ -240,6 +240,3 @@ impl Run {
         0
     }
 }
-
-#[cfg(test)]
-mod tests;

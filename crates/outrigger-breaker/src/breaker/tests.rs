@@ -4,10 +4,14 @@ use std::num::NonZeroU32;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::AtomicU32;
 
-use outrigger_core::Ratio;
+use std::time::{Duration, Instant};
 
-use super::*;
-use crate::config::SlowCall;
+use outrigger_core::{CircuitState, Event, Observers, Outcome, Ratio, RouteName, ServiceName};
+
+use crate::sync::{Arc, Mutex, Ordering};
+use crate::{
+    Breaker, BreakerConfig, Cause, FailurePolicy, Mode, SlowCall, Tally, Transition, Window,
+};
 
 const TICK: Duration = Duration::from_nanos(1);
 const FAST: Duration = Duration::from_millis(1);
@@ -580,7 +584,7 @@ fn a_policy_of_the_users_own_decides_when_and_for_how_long() {
         fn record_success(&mut self) {}
         fn mark_dead_on_failure(&mut self) -> Option<Duration> {
             self.0 += 1;
-            (self.0 % 3 == 0).then(|| secs(if self.0 == 3 { 2 } else { 0 }))
+            self.0.is_multiple_of(3).then(|| secs(if self.0 == 3 { 2 } else { 0 }))
         }
         fn revived(&mut self) {
             self.0 = 3;

@@ -1,4 +1,9 @@
-use super::*;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use outrigger_core::Ratio;
+
+use crate::{BreakerConfig, Mode, SlowCall, Window};
 
 #[test]
 fn the_defaults_are_those_of_the_policy_page() {

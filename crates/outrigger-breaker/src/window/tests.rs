@@ -1,4 +1,6 @@
-use super::*;
+use std::num::NonZeroU32;
+
+use crate::window::{CallWindow, Mark, Tally, TimeWindow};
 
 const BAD: Mark = Mark { failed: true, slow: false };
 const GOOD: Mark = Mark { failed: false, slow: false };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Shared, nanos_of, state_of};
+use crate::breaker::{Core, Shared, nanos_of, state_of};
 use crate::config::{BreakerConfig, Mode};
 use crate::machine::{Machine, Path};
 use crate::permit::{Open, Role};
@@ -11,14 +11,14 @@ use crate::transition::{Cause, Outbox, Transition};
 
 /// All that is not needed while the circuit is closed.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     machine: Machine,
     /// Trips in a row without a recovery in between, less one: by it the open time doubles.
     doublings: u32,
     /// The last open time, before jitter.
     base: Duration,
     half_open: HalfOpen,
-    pub(super) outbox: Outbox,
+    pub(crate) outbox: Outbox,
 }
 
 /// The probes of one stay in half-open.
@@ -38,7 +38,7 @@ struct Probe {
 }
 
 impl Control {
-    pub(super) fn new(machine: Machine) -> Self {
+    pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
             doublings: 0,
@@ -49,7 +49,7 @@ impl Control {
     }
 
     /// Asks for a call when the circuit is not closed, or was not a moment ago.
-    pub(super) fn admit(&mut self, shared: &Shared, nanos: u64) -> Result<(u64, Role), Open> {
+    pub(crate) fn admit(&mut self, shared: &Shared, nanos: u64) -> Result<(u64, Role), Open> {
         self.end_stay(shared, nanos);
         let mut path = shared.word.load().path();
         if path == Path::Open && nanos >= shared.until() && self.half_open(shared, nanos) {
@@ -74,7 +74,7 @@ impl Control {
     }
 
     /// Closed → open, unless somebody was faster.
-    pub(super) fn trip(&mut self, shared: &Shared, generation: u64, cause: Cause, nanos: u64) {
+    pub(crate) fn trip(&mut self, shared: &Shared, generation: u64, cause: Cause, nanos: u64) {
         let reading = shared.word.load();
         if reading.is_closed() && reading.generation() == generation {
             self.doublings = 0;
@@ -83,7 +83,7 @@ impl Control {
     }
 
     /// Tells the user's own policy of an outcome; it may open the circuit.
-    pub(super) fn ask_policy(
+    pub(crate) fn ask_policy(
         &mut self,
         shared: &Shared,
         generation: u64,
@@ -103,7 +103,7 @@ impl Control {
     }
 
     /// Takes the outcome of a probe.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &mut self,
         shared: &Shared,
         generation: u64,
@@ -131,7 +131,7 @@ impl Control {
     }
 
     /// A probe ended without saying anything: its place is free at once.
-    pub(super) fn give_back(&mut self, shared: &Shared, generation: u64, id: u64) {
+    pub(crate) fn give_back(&mut self, shared: &Shared, generation: u64, id: u64) {
         let reading = shared.word.load();
         if reading.path() == Path::HalfOpen && reading.generation() == generation {
             self.half_open.forget(id);
@@ -143,7 +143,7 @@ impl Control {
     ///
     /// A probe that succeeded, with none failed and none under way, is enough here: a service that
     /// is called rarely would never get its last probe otherwise.
-    pub(super) fn end_stay(&mut self, shared: &Shared, nanos: u64) {
+    pub(crate) fn end_stay(&mut self, shared: &Shared, nanos: u64) {
         let half_open = &self.half_open;
         if shared.word.load().path() != Path::HalfOpen || nanos < half_open.ends {
             return;
@@ -159,7 +159,7 @@ impl Control {
     }
 
     /// Open or half-open → closed, by order.
-    pub(super) fn reset(&mut self, shared: &Shared, nanos: u64) {
+    pub(crate) fn reset(&mut self, shared: &Shared, nanos: u64) {
         if matches!(shared.word.load().path(), Path::Open | Path::HalfOpen) {
             let from = shared.word.load().path();
             let config = shared.core.load().config.clone();
@@ -169,7 +169,7 @@ impl Control {
     }
 
     /// Takes another configuration over.
-    pub(super) fn reconfigure(&mut self, shared: &Shared, config: BreakerConfig, nanos: u64) {
+    pub(crate) fn reconfigure(&mut self, shared: &Shared, config: BreakerConfig, nanos: u64) {
         self.end_stay(shared, nanos);
         let core = shared.core.load();
         if core.config == config {
@@ -213,7 +213,7 @@ impl Control {
     }
 
     /// Goes from one mode to another, of which at least one does not judge.
-    pub(super) fn take_mode(&mut self, shared: &Shared, before: Mode, after: Mode, nanos: u64) {
+    pub(crate) fn take_mode(&mut self, shared: &Shared, before: Mode, after: Mode, nanos: u64) {
         if before != after {
             let config = shared.core.load().config.clone();
             self.restart(shared, config, nanos);
