@@ -87,6 +87,3 @@ impl Drop for Permit {
         debug_assert!(before > 0, "each permit was counted once");
     }
 }
-
-#[cfg(test)]
-mod tests;

