@@ -97,7 +97,7 @@ pub enum Signal {
     Failed(FailureKind),
     /// We refused it ourselves, below the retry: no endpoint, no capacity.
     Rejected,
-    /// Something that nobody has a word for; never retried.
+    /// An error that nobody has a word for: a failure, and never retried.
     Unknown,
 }
 
@@ -173,9 +173,8 @@ impl Classifier {
             ) => Outcome::Failure,
             Signal::Grpc(GrpcCode::CANCELLED)
             | Signal::Failed(FailureKind::Deadline)
-            | Signal::Rejected
-            | Signal::Unknown => Outcome::Ignored,
-            Signal::Failed(_) => Outcome::Failure,
+            | Signal::Rejected => Outcome::Ignored,
+            Signal::Failed(_) | Signal::Unknown => Outcome::Failure,
             Signal::Status(_) | Signal::Grpc(_) => Outcome::Success,
         }
     }

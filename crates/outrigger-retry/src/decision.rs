@@ -227,7 +227,9 @@ impl RetryRule {
         Ok(wait)
     }
 
-    fn wants(&self, signal: Signal) -> bool {
+    /// Whether this is among the things that are retried at all: what a successful request is asked.
+    #[must_use]
+    pub fn wants(&self, signal: Signal) -> bool {
         let has = |condition| self.when.has(condition);
         // Envoy's `5xx` and `gateway-error` mean "or no answer at all" as well.
         let no_answer = has(Condition::ServerError) || has(Condition::GatewayError);

@@ -1,0 +1,59 @@
+use std::time::Instant;
+
+use outrigger_limit::{AdaptiveLimit, AdaptivePermit, ConcurrencyLimit, Full, Permit};
+
+use crate::clock;
+use crate::guarded_body::{BodyEnd, Guard};
+
+#[derive(Clone, Debug)]
+pub(super) enum Bound {
+    Fixed(ConcurrencyLimit),
+    Adaptive(AdaptiveLimit),
+}
+
+impl Bound {
+    pub(super) fn try_acquire(&self, now: Instant) -> Result<ConcurrencyPermit, Full> {
+        match self {
+            Self::Fixed(limit) => limit.try_acquire().map(Kind::Fixed),
+            Self::Adaptive(limit) => limit.try_acquire(now).map(Kind::Adaptive),
+        }
+        .map(ConcurrencyPermit)
+    }
+
+    pub(super) fn left(&self) -> u32 {
+        match self {
+            Self::Fixed(limit) => limit.limit().saturating_sub(limit.in_flight()),
+            Self::Adaptive(limit) => limit.limit().saturating_sub(limit.in_flight()),
+        }
+    }
+}
+
+/// The right to run one request, held until its response's body ends.
+#[derive(Debug)]
+pub struct ConcurrencyPermit(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    #[expect(dead_code, reason = "held for its drop")]
+    Fixed(Permit),
+    Adaptive(AdaptivePermit),
+}
+
+impl ConcurrencyPermit {
+    /// Ends a request that an overloaded service did not serve: for an adaptive bound a sign to
+    /// come down.
+    pub(super) fn overloaded(self) {
+        if let Kind::Adaptive(permit) = self.0 {
+            permit.complete(true, clock::now());
+        }
+    }
+}
+
+impl Guard for ConcurrencyPermit {
+    fn release(self, end: BodyEnd) {
+        // A body that broke or that nobody read says nothing about how long the work takes.
+        if let (Kind::Adaptive(permit), BodyEnd::Complete) = (self.0, end) {
+            permit.complete(false, clock::now());
+        }
+    }
+}

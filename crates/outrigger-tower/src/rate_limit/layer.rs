@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use outrigger_core::ServiceName;
+use outrigger_limit::{KeyedRateLimit, RateLimit};
+use tower_layer::Layer;
+
+use super::{KeyOf, LimitRate};
+
+/// Limits the rate of requests.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer {
+    rule: Arc<Rule>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) service: ServiceName,
+    pub(super) name: &'static str,
+    pub(super) bucket: Bucket,
+    pub(super) tells: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Bucket {
+    One(Arc<RateLimit>),
+    Keyed(Arc<KeyedRateLimit>, KeyOf),
+}
+
+impl RateLimitLayer {
+    /// One bucket for all requests to (or, on a server, of) `service`.
+    #[must_use]
+    pub fn new(service: ServiceName, bucket: Arc<RateLimit>) -> Self {
+        Self::of(service, Bucket::One(bucket))
+    }
+
+    /// A bucket per caller, address or whatever `key` names.
+    #[must_use]
+    pub fn keyed(service: ServiceName, buckets: Arc<KeyedRateLimit>, key: KeyOf) -> Self {
+        Self::of(service, Bucket::Keyed(buckets, key))
+    }
+
+    /// The name that receipts show. Default `rate`.
+    #[must_use]
+    pub fn with_name(mut self, name: &'static str) -> Self {
+        Arc::make_mut(&mut self.rule).name = name;
+        self
+    }
+
+    /// Whether answers to admitted requests carry `ratelimit-limit` and `ratelimit-remaining`, as
+    /// those of a limited route do. Default false.
+    #[must_use]
+    pub fn with_headers(mut self, tells: bool) -> Self {
+        Arc::make_mut(&mut self.rule).tells = tells;
+        self
+    }
+
+    fn of(service: ServiceName, bucket: Bucket) -> Self {
+        Self { rule: Arc::new(Rule { service, name: "rate", bucket, tells: false }) }
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = LimitRate<S>;
+
+    fn layer(&self, inner: S) -> LimitRate<S> {
+        LimitRate::new(inner, Arc::clone(&self.rule))
+    }
+}

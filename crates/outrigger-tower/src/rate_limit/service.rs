@@ -1,0 +1,72 @@
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use http::Response;
+use outrigger_core::{BoxError, Context, Decision, Rejected};
+use tower_service::Service;
+
+use super::ResponseFuture;
+use super::layer::{Bucket, Rule};
+use crate::{HttpCall, clock};
+
+/// Limits the rate of requests.
+///
+/// # Cancel safety
+/// A token is spent when a call is admitted; dropping the future does not bring it back.
+#[derive(Clone, Debug)]
+pub struct LimitRate<S> {
+    inner: S,
+    rule: Arc<Rule>,
+}
+
+impl<S> LimitRate<S> {
+    pub(super) const fn new(inner: S, rule: Arc<Rule>) -> Self {
+        Self { inner, rule }
+    }
+}
+
+impl<S, R, B> Service<R> for LimitRate<S>
+where
+    R: HttpCall,
+    S: Service<R, Response = Response<B>, Error: Into<BoxError>>,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
+        // The bucket is asked in `call`: readiness polled without a call must not spend a token.
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let now = request.context_or_insert_with(|| Context::new(clock::now())).started;
+        let rule = &*self.rule;
+        let verdict = match &rule.bucket {
+            Bucket::One(bucket) => bucket.try_acquire(now),
+            Bucket::Keyed(buckets, by) => {
+                let key = match request.context() {
+                    Some(context) => by.key(buckets.key(), context, request.request()),
+                    None => by.key(buckets.key(), &Context::new(now), request.request()),
+                };
+                buckets.try_acquire(key, now)
+            }
+        };
+        if let Some(receipt) = request.context().and_then(|context| context.receipt.as_ref()) {
+            let remaining = Some(verdict.as_ref().map_or(0, |admitted| admitted.remaining));
+            let (limit, admitted) = (rule.name, verdict.is_ok());
+            receipt.push(Default::default(), Decision::Limited { limit, admitted, remaining });
+        }
+        match verdict {
+            Ok(admitted) => {
+                let tell = rule.tells.then_some((admitted.limit, admitted.remaining));
+                ResponseFuture::admitted(self.inner.call(request), tell)
+            }
+            Err(limited) => ResponseFuture::rejected(Rejected::RateLimited {
+                service: rule.service.clone(),
+                retry_after: limited.retry_after,
+                limit: Some((limited.limit, limited.remaining)),
+            }),
+        }
+    }
+}

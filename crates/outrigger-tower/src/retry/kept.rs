@@ -1,0 +1,115 @@
+//! What is kept of a request so that it can be sent again.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http_body::Body;
+use outrigger_core::{Call, Context};
+
+use super::ReplayBody;
+use super::replay_body::Tape;
+
+/// What is kept of a request so that it can be sent again.
+///
+/// Cost: the copy of the headers goes into a map that an earlier request has left behind, so that
+/// keeping a request allocates nothing once a thread has warmed up.
+#[derive(Debug)]
+pub(crate) struct Kept<B> {
+    pub(crate) context: Context,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Option<Extensions>,
+    body: Tape<B>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
+    /// Keeps a request; what comes first is the request to send.
+    pub(crate) fn new(
+        call: Call<Request<B>>,
+        body_limit: usize,
+    ) -> (Call<Request<ReplayBody<B>>>, Self) {
+        let Call { context, request } = call;
+        let (parts, body) = request.into_parts();
+        let (body, tape) = ReplayBody::record(body, body_limit);
+        let kept = Self {
+            context: context.clone(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            headers: copy(&parts.headers),
+            // What a user put there is worth its price; nothing is there usually.
+            extensions: (!parts.extensions.is_empty()).then(|| parts.extensions.clone()),
+            body: tape,
+        };
+        (Call::new(context, Request::from_parts(parts, body)), kept)
+    }
+
+    /// Whether all of it can be sent again, now.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.body.is_replayable()
+    }
+
+    /// Whether all of its body has been recorded, so that two tries can run at once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.body.is_complete()
+    }
+
+    /// The request once more, as retry or hedge number `retries`.
+    pub(crate) fn again(&self, retries: u8) -> Option<Call<Request<ReplayBody<B>>>> {
+        let mut request = Request::new(self.body.replay()?);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(extensions) = &self.extensions {
+            *request.extensions_mut() = extensions.clone();
+        }
+        let mut context = self.context.clone();
+        context.attempt = context.attempt.saturating_add(retries).min(outrigger_core::MAX_ATTEMPT);
+        Some(Call::new(context, request))
+    }
+}
+
+impl<B> Drop for Kept<B> {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.headers));
+    }
+}
+
+thread_local! {
+    /// Empty maps with room in them. A request may end on another thread than it began on; then
+    /// that thread has one more, up to the bound.
+    static SPARE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most maps that a thread keeps; more requests in flight on one thread allocate theirs.
+const SPARES: usize = 256;
+
+/// A map that grew beyond this is not kept, lest one odd request cost memory for ever.
+const LARGEST: usize = 128;
+
+fn copy(headers: &HeaderMap) -> HeaderMap {
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    let mut copy = spare.unwrap_or_default();
+    for (name, value) in headers {
+        copy.append(name.clone(), value.clone());
+    }
+    copy
+}
+
+fn give(mut map: HeaderMap) {
+    if map.capacity() == 0 || map.capacity() > LARGEST {
+        return;
+    }
+    map.clear();
+    // A thread that is ending has nowhere to keep it.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < SPARES {
+            spare.push(map);
+        }
+    });
+}
