@@ -53,6 +53,9 @@ pub(crate) struct Acl {
 pub(crate) enum Denied {
     #[error("ACL not found")]
     UnknownToken,
+    /// Some endpoints do not say what is missing.
+    #[error("Permission denied")]
+    Plain,
     #[error("Permission denied: {who} lacks permission '{resource}:{access}'{on}{hint}")]
     Lacks {
         who: String,

@@ -83,7 +83,7 @@ impl Test {
                     wanted.parse::<i64>().ok() == Some(found.and_then(Value::as_i64).unwrap_or(0))
                 }
                 (Kind::Flag, _) => {
-                    wanted.parse::<bool>().ok()
+                    crate::request::parse_bool(wanted)
                         == Some(found.and_then(Value::as_bool).unwrap_or(false))
                 }
                 _ => text(found) == wanted,
@@ -163,6 +163,9 @@ mod tests {
         assert!(accepts("Service.Meta.nope != rust"));
         assert!(accepts("Service.Meta[\"zone\"] == \"a b\""));
         assert!(accepts("Node.Meta is empty"));
+        assert!(
+            refused("Service.Meta.zone is empty").contains("Invalid match operator \"Is Empty\"")
+        );
     }
 
     #[test]

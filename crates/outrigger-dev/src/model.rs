@@ -262,7 +262,8 @@ impl Check {
         json!({
             "Node": self.node, "CheckID": self.id, "Name": self.name, "Status": self.status,
             "Notes": self.notes, "Output": self.output, "ServiceID": self.service_id,
-            "ServiceName": self.service_name, "ServiceTags": self.service_tags, "Type": "",
+            "ServiceName": self.service_name,
+            "ServiceTags": (!self.service_tags.is_empty()).then_some(&self.service_tags), "Type": "",
             "ExposedPort": 0,
             "Definition": {
                 "Interval": "0s", "Timeout": "0s", "DeregisterCriticalServiceAfter": "0s",

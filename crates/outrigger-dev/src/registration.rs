@@ -338,7 +338,7 @@ fn validate_weights(weights: Weights) -> Result<(), &'static str> {
         return Err("Warning must be greater or equal than 0");
     }
     if weights.passing > MAX || weights.warning > MAX {
-        return Err("Weights must be between 0 and 65535");
+        return Err("DNS Weight must be between 0 and 65535");
     }
     Ok(())
 }

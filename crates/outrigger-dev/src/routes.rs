@@ -195,7 +195,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, path: &str, mut request: Request
 fn refused(endpoint: Endpoint, refusal: Refusal) -> Reply {
     let is_read = matches!(
         endpoint,
-        Endpoint::CatalogNode
+        Endpoint::AclPolicies
+            | Endpoint::AclTokens
+            | Endpoint::CatalogNode
             | Endpoint::CatalogNodeServices
             | Endpoint::CatalogNodes
             | Endpoint::CatalogService
@@ -306,7 +308,7 @@ impl Call {
     async fn read(
         &self,
         options: &ReadOptions,
-        shows_consistency: bool,
+        shows: Shows,
         query: impl Fn(&State, Step) -> Found,
     ) -> Outcome {
         let mut changes = self.shared.changes();
@@ -334,13 +336,18 @@ impl Call {
                 }
             }
         }
+        let streams = shows.streams && (least > 0 || self.request.query.has("cached"));
         let found = query(&self.state(), Step::Answer);
         let mut reply = found.reply?;
         reply.set(INDEX, HeaderValue::from(found.index.max(1)));
-        reply.set(KNOWN_LEADER, HeaderValue::from_static("true"));
+        // Consul 1.22 answers waiting reads of health from a stream, and then says that it knows no
+        // leader. Clients must live with it, so they get it here too.
+        let (leader, backend) =
+            if streams { ("false", "streaming") } else { ("true", "blocking-query") };
+        reply.set(KNOWN_LEADER, HeaderValue::from_static(leader));
         reply.set(LAST_CONTACT, HeaderValue::from_static("0"));
-        reply.set(BACKEND, HeaderValue::from_static("blocking-query"));
-        if shows_consistency {
+        reply.set(BACKEND, HeaderValue::from_static(backend));
+        if shows.consistency {
             let level = match options.consistency {
                 Consistency::Leader => "leader",
                 Consistency::Stale => "stale",
@@ -354,6 +361,20 @@ impl Call {
         Ok(reply)
     }
 }
+
+/// What a reading endpoint says about its way to the answer.
+#[derive(Debug, Clone, Copy)]
+struct Shows {
+    consistency: bool,
+    streams: bool,
+}
+
+/// Keys and sessions.
+const PLAIN: Shows = Shows { consistency: false, streams: false };
+/// Catalogue and checks.
+const CONSISTENT: Shows = Shows { consistency: true, streams: false };
+/// Instances with their health.
+const STREAMED: Shows = Shows { consistency: true, streams: true };
 
 /// Whether a query is only asked for its index, or for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

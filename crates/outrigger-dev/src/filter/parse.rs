@@ -4,6 +4,7 @@ use regex_lite::Regex;
 
 use super::schema::{self, Field, Kind};
 use super::{Expression, FilterError, Test};
+use crate::request::parse_bool;
 
 /// Deeper nesting than any person writes.
 const MAX_DEPTH: u32 = 64;
@@ -110,20 +111,39 @@ impl Parser<'_> {
         let path = selector.path.clone().ok_or_else(invalid)?;
         let kind = schema::kind(self.fields, &path).ok_or_else(invalid)?;
         let fits = match (&test, kind) {
-            (Test::Equals(value), Kind::Number) => value.parse::<i64>().is_ok(),
-            (Test::Equals(value), Kind::Flag) => value.parse::<bool>().is_ok(),
-            (Test::Equals(_), Kind::Text | Kind::MapValue) => true,
-            (Test::Equals(_), Kind::List | Kind::Map) => false,
-            (Test::Holds(_), Kind::Number | Kind::Flag) => false,
-            (Test::IsEmpty, kind) => matches!(kind, Kind::List | Kind::Map | Kind::MapValue),
+            (Test::Equals(_), kind) => !matches!(kind, Kind::List | Kind::Map),
+            (Test::Holds(_), kind) => !matches!(kind, Kind::Number | Kind::Flag),
+            (Test::IsEmpty, kind) => matches!(kind, Kind::List | Kind::Map),
             (Test::Matches(_), kind) => matches!(kind, Kind::Text | Kind::MapValue),
-            (Test::Holds(_), _) => true,
         };
         if !fits {
+            let operator = match (&test, negated) {
+                (Test::Equals(_), false) => "Equal",
+                (Test::Equals(_), true) => "Not Equal",
+                (Test::Holds(_), false) => "In",
+                (Test::Holds(_), true) => "Not In",
+                (Test::IsEmpty, false) => "Is Empty",
+                (Test::IsEmpty, true) => "Is Not Empty",
+                (Test::Matches(_), false) => "Matches",
+                (Test::Matches(_), true) => "Not Matches",
+            };
             return Err(FilterError(format!(
-                "Invalid match operator or value for selector {:?}",
+                "Invalid match operator {operator:?} for selector {:?}",
                 selector.text
             )));
+        }
+        if let Test::Equals(value) = &test {
+            let readable = match kind {
+                Kind::Number => value.parse::<i64>().is_ok(),
+                Kind::Flag => parse_bool(value).is_some(),
+                _ => true,
+            };
+            if !readable {
+                return Err(FilterError(format!(
+                    "Failed to coerce value {value:?} for selector {:?}",
+                    selector.text
+                )));
+            }
         }
         Ok(Expression::Match { path, kind, test, negated })
     }

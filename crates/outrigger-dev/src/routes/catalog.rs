@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::health::{has_meta, pair};
-use super::{Call, Found, Outcome, Step, array, visible};
+use super::{CONSISTENT, Call, Found, Outcome, Step, array, visible};
 use crate::acl::{Access, Resource};
 use crate::decode::{DecodeError, Fields};
 use crate::filter::{CATALOG_SERVICE, NODE};
@@ -20,7 +20,7 @@ impl Call {
         let filter = options.filter(CATALOG_SERVICE)?;
         let authority = self.authority()?;
         let meta: Vec<_> = self.request.query.all("node-meta").map(pair).collect();
-        self.read(&options, true, |state, step| {
+        self.read(&options, CONSISTENT, |state, step| {
             let found = Found::at(state.catalog.services_index());
             if step == Step::Look {
                 return found;
@@ -49,7 +49,7 @@ impl Call {
         let query = &self.request.query;
         let tags: Vec<_> = query.all("tag").filter(|tag| !tag.is_empty()).collect();
         let meta: Vec<_> = query.all("node-meta").map(pair).collect();
-        self.read(&options, true, |state, step| {
+        self.read(&options, CONSISTENT, |state, step| {
             let found = Found::at(state.catalog.service_index(name, false));
             if step == Step::Look {
                 return found;
@@ -77,7 +77,7 @@ impl Call {
         let filter = options.filter(NODE)?;
         let authority = self.authority()?;
         let meta: Vec<_> = self.request.query.all("node-meta").map(pair).collect();
-        self.read(&options, true, |state, step| {
+        self.read(&options, CONSISTENT, |state, step| {
             let found = Found::at(state.catalog.nodes_index());
             if step == Step::Look {
                 return found;
@@ -98,7 +98,7 @@ impl Call {
         let options = self.options()?;
         let name = self.request.named("Missing node name")?;
         let authority = self.authority()?;
-        self.read(&options, true, |state, step| {
+        self.read(&options, CONSISTENT, |state, step| {
             let node = state.catalog.node_or_id(name);
             let found = Found::at(match node {
                 Some(node) => state.catalog.node_index(&node.name),

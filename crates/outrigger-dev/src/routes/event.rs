@@ -3,7 +3,7 @@
 use http::header::HeaderValue;
 
 use super::{Call, INDEX, Outcome, array, mark_filtered, visible};
-use crate::acl::{Access, Resource};
+use crate::acl::{Access, Denied, Resource};
 use crate::clock;
 use crate::model::Event;
 use crate::reply::{Refusal, Reply};
@@ -37,7 +37,9 @@ impl Call {
         if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
             return Err(Refusal::server("Cannot provide tag filter without service filter"));
         }
-        self.authority()?.check(Resource::Event, Access::Write, name)?;
+        if !self.authority()?.may(Resource::Event, Access::Write, name) {
+            return Err(Denied::Plain.into());
+        }
         let fired = self.change(|state, _| state.fire(event));
         Ok(Reply::json(&Events::view(&fired)))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Found, Outcome, Step, array, visible};
+use super::{CONSISTENT, Call, Found, Outcome, STREAMED, Step, array, visible};
 use crate::acl::{Access, Authority, Resource};
 use crate::filter::{CHECK, Filter, HEALTH};
 use crate::model::{Check, Node, Service, Status};
@@ -24,7 +24,7 @@ impl Call {
             tags.iter().all(|tag| service.tags.iter().any(|t| t.eq_ignore_ascii_case(tag)))
                 && has_meta(node, &meta)
         };
-        self.read(&options, true, |state, step| {
+        self.read(&options, STREAMED, |state, step| {
             let found = Found::at(state.catalog.service_index(name, true));
             if step == Step::Look {
                 return found;
@@ -70,7 +70,7 @@ impl Call {
         let filter = options.filter(CHECK)?;
         let authority = self.authority()?;
         let meta: Vec<_> = self.request.query.all("node-meta").map(pair).collect();
-        self.read(&options, true, |state, step| {
+        self.read(&options, CONSISTENT, |state, step| {
             let found = Found::at(state.catalog.checks_index());
             if step == Step::Look {
                 return found;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde_json::json;
 
-use super::{Call, Found, Outcome, Step, array, visible};
+use super::{Call, Found, Outcome, PLAIN, Step, array, visible};
 use crate::acl::{Access, Resource};
 use crate::reply::{Refusal, Reply};
 use crate::request::check_datacenter;
@@ -35,7 +35,7 @@ impl Call {
         }
         let authority = self.authority()?;
         let raw = self.request.query.has("raw");
-        self.read(&self.options()?, false, |state, step| {
+        self.read(&self.options()?, PLAIN, |state, step| {
             let entry = state.kv.entry(key);
             let found = Found::at(state.kv.key_index(key)).missing(entry.is_none());
             if step == Step::Look {
@@ -55,7 +55,7 @@ impl Call {
 
     async fn kv_list(&self, prefix: &str) -> Outcome {
         let authority = self.authority()?;
-        self.read(&self.options()?, false, |state, step| {
+        self.read(&self.options()?, PLAIN, |state, step| {
             let found = Found::at(state.kv.prefix_index(prefix));
             if step == Step::Look {
                 return found;
@@ -78,7 +78,7 @@ impl Call {
         let query = &self.request.query;
         // Consul still reads its own old misspelling.
         let separator = query.get("separator").or_else(|| query.get("seperator")).unwrap_or("");
-        self.read(&self.options()?, false, |state, step| {
+        self.read(&self.options()?, PLAIN, |state, step| {
             let found = Found::at(state.kv.prefix_index(prefix));
             if step == Step::Look {
                 return found;

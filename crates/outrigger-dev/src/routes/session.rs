@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Call, Found, Outcome, Step, array, visible};
+use super::{Call, Found, Outcome, PLAIN, Step, array, visible};
 use crate::acl::{Access, Resource};
 use crate::decode::{DecodeError, Fields};
 use crate::duration;
@@ -129,7 +129,7 @@ impl Call {
     async fn sessions(&self, id: Option<&str>, node: Option<&str>) -> Outcome {
         let options = self.options()?;
         let authority = self.authority()?;
-        self.read(&options, false, |state, step| {
+        self.read(&options, PLAIN, |state, step| {
             let one = id.and_then(|id| state.sessions.session(id));
             let index = one.map_or_else(|| state.sessions.index(), |session| session.create_index);
             let found = Found::at(index).missing(id.is_some() && one.is_none());

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{Call, Outcome};
@@ -23,6 +24,15 @@ struct Operation {
     session: String,
 }
 
+impl Operation {
+    fn only_reads(&self) -> bool {
+        matches!(
+            self.verb.as_str(),
+            "get" | "get-tree" | "check-index" | "check-session" | "check-not-exists"
+        )
+    }
+}
+
 impl Call {
     pub(super) fn txn(&self) -> Outcome {
         check_datacenter(&self.request.query, &self.identity().datacenter)?;
@@ -42,13 +52,10 @@ impl Call {
         }
         let authority = self.authority()?;
         for op in &operations {
-            let reads = matches!(
-                op.verb.as_str(),
-                "get" | "get-tree" | "check-index" | "check-session" | "check-not-exists"
-            );
-            let access = if reads { Access::Read } else { Access::Write };
+            let access = if op.only_reads() { Access::Read } else { Access::Write };
             authority.check(Resource::Key, access, &op.key)?;
         }
+        let only_reads = operations.iter().all(Operation::only_reads);
         let (results, errors) = self.change(|state, now| {
             let index = state.step();
             let sessions = |id: &str| state.sessions.session(id).is_some();
@@ -72,11 +79,36 @@ impl Call {
             }
             (results, errors)
         });
-        if errors.is_empty() {
-            return Ok(Reply::json(&json!({ "Results": results, "Errors": null })));
+        let failed = !errors.is_empty();
+        let mut body = if failed {
+            json!({ "Results": null, "Errors": errors })
+        } else {
+            json!({ "Results": results, "Errors": null })
+        };
+        if only_reads {
+            // Consul runs such a transaction as a query and shows the query's own data.
+            for (key, value) in [
+                ("Index", json!(1)),
+                ("LastContact", json!(0)),
+                ("KnownLeader", json!(true)),
+                ("ConsistencyLevel", json!("")),
+                ("NotModified", json!(false)),
+                ("Backend", json!(0)),
+                ("ResultsFilteredByACLs", json!(false)),
+            ] {
+                body[key] = value;
+            }
         }
-        let body = json!({ "Results": null, "Errors": errors });
-        Ok(Reply::json(&body).with_status(StatusCode::CONFLICT))
+        let mut reply = Reply::json(&body);
+        if failed {
+            reply = reply.with_status(StatusCode::CONFLICT);
+            reply.set(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        }
+        if only_reads {
+            reply.set(super::KNOWN_LEADER, HeaderValue::from_static("true"));
+            reply.set(super::LAST_CONTACT, HeaderValue::from_static("0"));
+        }
+        Ok(reply)
     }
 }
 
