@@ -1,5 +1,6 @@
 //! How slow an endpoint is: what it answered, and how long it has been asked.
 
+use std::f64::consts::LOG2_E;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 pub(crate) type Nanos = u64;
 
 /// Time for an old observation to fall to 1/e of its weight, when the answers get quicker.
-const DOWN: f64 = 10e9;
+const DOWN: f64 = 4e9;
 /// The same when they get slower: nearly a peak, without letting one slow answer in a thousand
 /// decide where the next thousand go.
 const UP: f64 = 1e9;
@@ -142,11 +143,21 @@ fn unpack(word: u64) -> (f32, u64) {
     (f32::from_bits(((word >> STEP_BITS) as u32) << 3), word & ((1 << STEP_BITS) - 1))
 }
 
-/// The weight that is left after so many steps: a rational stand-in for e^-x, at most 9 % of the
-/// weight off, several times cheaper and the same on every machine.
+/// e^(-t / decay), the weight that is left after so many steps, to within 0.1 %.
+///
+/// By hand, since it runs up to three times in a pick: several times cheaper than the library's,
+/// and the same on every machine.
 fn kept(steps: u64, decay: f64) -> f32 {
-    let x = steps as f32 * ((1_u64 << STEP_SHIFT) as f64 / decay) as f32;
-    1.0 / (1.0 + x * (1.0 + x * 0.5))
+    let halvings = steps as f32 * ((1_u64 << STEP_SHIFT) as f64 / decay * LOG2_E) as f32;
+    if halvings >= 126.0 {
+        return 0.0;
+    }
+    let whole = halvings as u32;
+    let rest = halvings - whole as f32;
+    // 2^-x on 0..1, fitted; exact at both ends so that halvings join without a step.
+    let part = 1.0 - rest * (0.692_9 - rest * (0.236_4 - rest * 0.043_5));
+    // 2^-whole, put together from its exponent.
+    part * f32::from_bits((127 - whole) << 23)
 }
 
 /// How much an endpoint is doubted, and until when its answers are booked as [`ERROR_COST`].

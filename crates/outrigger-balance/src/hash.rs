@@ -31,11 +31,16 @@ pub(crate) enum HashTable {
 }
 
 impl HashTable {
-    /// The `n`-th endpoint to consider for a hash, from 0.
-    pub(crate) fn at(&self, hash: u64, n: u32) -> usize {
+    /// The first of at most `steps` endpoints, from the hash's own onwards, that is `good`.
+    pub(crate) fn find(
+        &self,
+        hash: u64,
+        steps: usize,
+        mut good: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         match self {
-            Self::Ring(ring) => ring.at(hash, n),
-            Self::Maglev(maglev) => maglev.at(hash, n),
+            Self::Ring(ring) => ring.from(hash).take(steps).find(|&index| good(index)),
+            Self::Maglev(maglev) => maglev.from(hash).take(steps).find(|&index| good(index)),
         }
     }
 }
@@ -65,27 +70,14 @@ impl Ring {
         Self(points.into())
     }
 
-    fn at(&self, hash: u64, n: u32) -> usize {
+    /// The owners of the points clockwise; points of one owner that lie side by side count once.
+    fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
         let first = self.0.partition_point(|&(point, _)| point < hash);
-        let len = self.0.len();
-        let (_, home) = self.0[first % len];
-        if n == 0 {
-            return home as usize;
-        }
-        // The n-th change of owner clockwise: points of one endpoint that lie side by side count
-        // once.
-        let (mut owner, mut changes) = (home, 0);
-        for step in 1..len {
-            let (_, index) = self.0[(first + step) % len];
-            if index != owner {
-                owner = index;
-                changes += 1;
-                if changes == n {
-                    break;
-                }
-            }
-        }
-        owner as usize
+        let clockwise = self.0[first..].iter().chain(&self.0[..first]);
+        let mut before = u32::MAX;
+        clockwise.filter_map(move |&(_, owner)| {
+            (std::mem::replace(&mut before, owner) != owner).then_some(owner as usize)
+        })
     }
 }
 
@@ -133,8 +125,9 @@ impl Maglev {
         Self(table.into())
     }
 
-    fn at(&self, hash: u64, n: u32) -> usize {
-        let place = if n == 0 { hash } else { mix(hash ^ mix(u64::from(n))) };
-        self.0[(place % Self::SIZE) as usize] as usize
+    /// The owner of the hash's place, then of places the hash is led on to.
+    fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
+        let places = std::iter::successors(Some(hash), |&place| Some(mix(place ^ 0x9e37_79b9)));
+        places.map(|place| self.0[(place % Self::SIZE) as usize] as usize)
     }
 }

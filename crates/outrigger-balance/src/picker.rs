@@ -14,8 +14,8 @@ const LOOK_AROUND: usize = 16;
 /// Share of the mean in-flight, by weight, that a hash may put on one endpoint.
 /// Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", c = 1.25.
 const BOUND: f32 = 1.25;
-/// Endpoints after its own that a hash may be led to.
-const DETOURS: u32 = 32;
+/// Endpoints, its own included, that a hash may be led to.
+const DETOURS: usize = 64;
 /// How much lower another's load must be when both draws fell on the same heavy endpoint.
 const CLEARLY_LESS: f32 = 0.25;
 /// Costs within this factor of each other are alike, and the shorter queue decides: measured
@@ -172,17 +172,15 @@ impl<'a> Choice<'a> {
         let Some(table) = &self.slate.table else { return self.look_around(rng) };
         let entries = &self.slate.entries;
         let mean = (self.total + 1) as f32 / entries.len() as f32;
-        for detour in 0..DETOURS.min(entries.len() as u32) {
-            let index = table.at(hash, detour);
+        let fits = |index: usize| {
             let entry = &entries[index];
             let bound = (BOUND * mean * entry.share).ceil();
-            let fits = (entry.state.in_flight.load(Relaxed) + 1) as f32 <= bound;
-            if fits && !self.is_barred(index) {
-                return index;
-            }
-        }
-        let home = table.at(hash, 0);
-        if self.is_barred(home) { self.look_around(rng) } else { home }
+            (entry.state.in_flight.load(Relaxed) + 1) as f32 <= bound && !self.is_barred(index)
+        };
+        table
+            .find(hash, DETOURS, fits)
+            .or_else(|| table.find(hash, DETOURS, |index| !self.is_barred(index)))
+            .unwrap_or_else(|| self.look_around(rng))
     }
 
     /// Any endpoint that is not barred, or, where each one looked at is, any at all.

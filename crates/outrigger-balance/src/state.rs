@@ -119,9 +119,13 @@ impl State {
     /// How slow an answer is, in nanoseconds over the root of one more than `queue`: by what was
     /// answered, by what waits if that is older, and 5 s more while the endpoint is doubted.
     pub(crate) fn cost(&self, queue: f32, now: Nanos) -> Option<f32> {
-        let answered = self.latency.read(now)?;
         let root = (1.0 + queue).sqrt();
-        Some(answered.max(self.waiting.mean_age(now) / root) + self.doubt.cost(now) / root)
+        let doubt = self.doubt.cost(now) / root;
+        let Some(answered) = self.latency.read(now) else {
+            // One that has never done anything but fail is known well enough.
+            return (doubt > 0.0).then_some(doubt);
+        };
+        Some(answered.max(self.waiting.mean_age(now) / root) + doubt)
     }
 
     /// The share of its weight that it gets while it warms up.

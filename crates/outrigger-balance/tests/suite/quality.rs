@@ -1,0 +1,110 @@
+//! The quality figures of `examples/quality`, scaled down to what a test may take.
+
+#[path = "../../examples/quality/sim.rs"]
+#[expect(dead_code, reason = "the example prints more than the test looks at")]
+mod sim;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use outrigger_balance::{Algorithm, BalanceConfig, Completion, EjectConfig, Pick, PickRequest};
+
+use crate::fleet::{Fleet, address, index_of, options};
+use sim::{Balancer, Load, Outcome, Parallel, SingleWorker, Time, Trouble, World};
+
+struct Ours {
+    fleet: Fleet,
+    picks: HashMap<u64, Pick>,
+    origin: std::time::Instant,
+}
+
+impl Ours {
+    fn new(algorithm: Algorithm, eject: Option<EjectConfig>, size: usize) -> Self {
+        let mut balance = BalanceConfig::default();
+        balance.algorithm = algorithm;
+        let fleet = Fleet::of(size, options().with_balance(balance).with_eject(eject));
+        let origin = fleet.now;
+        Self { fleet, picks: HashMap::new(), origin }
+    }
+}
+
+impl Balancer for Ours {
+    fn advance(&mut self, now: Time) {
+        self.fleet.now = self.origin + now;
+    }
+
+    fn pick(&mut self, id: u64, avoid: &[usize], _now: Time) -> usize {
+        let tried: Vec<_> = avoid.iter().map(|&index| address(index)).collect();
+        let request = PickRequest::new(self.fleet.now).with_avoid(&tried);
+        let pick = self.fleet.set.pick(&request, &mut self.fleet.rng).expect("an endpoint");
+        let index = index_of(&pick);
+        self.picks.insert(id, pick);
+        index
+    }
+
+    fn done(&mut self, id: u64, _endpoint: usize, ok: bool, _now: Time) {
+        let pick = self.picks.remove(&id).expect("picked before");
+        let status = if ok { 200 } else { 500 };
+        drop(pick.complete(&Completion::status(self.fleet.now, status)));
+    }
+}
+
+/// A fifth of the requests of Q1 and Q2, with the same times.
+fn troubled(ours: &mut Ours, trouble: Trouble, retries: u8) -> Outcome {
+    let mut world = Parallel {
+        mean: Duration::from_millis(167),
+        jitter: Duration::from_millis(5),
+        trouble,
+        from: Duration::from_secs(15),
+        until: Duration::from_secs(45),
+    };
+    let load = Load { seconds: 60, per_second: 200.0, retries, seed: 3 };
+    sim::run(ours, &mut world as &mut dyn World, load, 11)
+}
+
+#[test]
+fn one_slow_endpoint_of_eleven_is_hardly_felt() {
+    let mut ours = Ours::new(Algorithm::PeakEwma, Some(EjectConfig::default()), 11);
+    let outcome = troubled(&mut ours, Trouble::Slow(Duration::from_secs(2)), 0);
+    let within = outcome.within(Duration::from_secs(1));
+    // Some tries must find out, whatever the rate, so a fifth of the load has up to five times
+    // the share of late answers.
+    assert!(within >= 0.998, "{within}");
+}
+
+#[test]
+fn one_endpoint_that_fails_at_once_is_hardly_felt_and_with_retries_not_at_all() {
+    let mut ours = Ours::new(Algorithm::PeakEwma, Some(EjectConfig::default()), 11);
+    let succeeded = troubled(&mut ours, Trouble::FailAtOnce, 0).succeeded();
+    assert!(succeeded >= 0.998, "{succeeded}");
+    let mut ours = Ours::new(Algorithm::PeakEwma, Some(EjectConfig::default()), 11);
+    let outcome = troubled(&mut ours, Trouble::FailAtOnce, 1);
+    assert_eq!(outcome.failed, 0, "a retry goes elsewhere");
+}
+
+#[test]
+fn without_ejection_a_failing_endpoint_is_still_left_alone() {
+    let mut ours = Ours::new(Algorithm::PeakEwma, None, 11);
+    let succeeded = troubled(&mut ours, Trouble::FailAtOnce, 0).succeeded();
+    assert!(succeeded >= 0.997, "{succeeded}");
+}
+
+#[test]
+fn a_slow_worker_gets_less_and_the_tail_stays_short() {
+    let tail = |algorithm| {
+        let mut ours = Ours::new(algorithm, None, 10);
+        let mut world = SingleWorker {
+            mean: Duration::from_millis(10),
+            slow_factor: 3.0,
+            exponential: true,
+            free_at: vec![Duration::ZERO; 10],
+        };
+        let load = Load { seconds: 20, per_second: 700.0, retries: 0, seed: 5 };
+        let outcome = sim::run(&mut ours, &mut world, load, 10);
+        (outcome.quantile(0.99), outcome.tries[0] as f64 / outcome.requests as f64)
+    };
+    let (ours, share) = tail(Algorithm::PeakEwma);
+    let (least, _) = tail(Algorithm::LeastRequest);
+    assert!(ours < least, "p99 {ours} s, least request {least} s");
+    assert!(share < 0.05, "a worker of a third of the speed gets {share} of the requests");
+}
