@@ -59,6 +59,23 @@ pub enum RegistryError {
     /// The registration was wrong before anything was sent.
     #[error("the registration is not valid")]
     Invalid(#[from] RegistrationError),
+    /// The key cannot be asked for.
+    #[error(
+        "the key {key:?} cannot be asked for; allowed: 1 to 512 bytes of segments joined by `/`, \
+         none empty, `.` or `..`, no control characters"
+    )]
+    Key {
+        /// The key, shortened.
+        key: Box<str>,
+    },
+    /// The value is longer than the registry takes.
+    #[error("a value has {len} bytes; allowed: at most {max}")]
+    Value {
+        /// Its length.
+        len: usize,
+        /// What is allowed.
+        max: usize,
+    },
     /// The registration was taken back already, or whoever kept it has ended.
     #[error("the registration has ended")]
     Ended,
@@ -79,6 +96,7 @@ impl RegistryError {
             Self::Status { .. } => "status",
             Self::Answer { class, .. } => class,
             Self::Invalid(_) => "invalid",
+            Self::Key { .. } | Self::Value { .. } => "refused",
             Self::Ended => "ended",
         }
     }

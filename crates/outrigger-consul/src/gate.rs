@@ -1,0 +1,119 @@
+//! Whether the agent can be reached at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outrigger_core::{Event, Observers};
+use tokio::sync::watch;
+
+/// Whether the agent can be reached: one opinion for all watches and heartbeats of a client.
+///
+/// Without it each of them would find out for itself, and sleep through the recovery in its own
+/// backoff. So one prober asks at most once a second while the agent is away, and everybody who
+/// waits is woken when it is back.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    up: watch::Sender<bool>,
+    probing: AtomicBool,
+    observers: Observers,
+}
+
+impl Gate {
+    pub(crate) fn new(observers: Observers) -> Self {
+        Self { up: watch::Sender::new(true), probing: AtomicBool::new(false), observers }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    fn set(&self, up: bool, class: &'static str) {
+        let changed = self.up.send_if_modified(|now| std::mem::replace(now, up) != up);
+        if changed {
+            if up {
+                tracing::info!("registry reached");
+            } else {
+                tracing::warn!(class, "registry lost");
+            }
+            self.observers.emit(&Event::Registry { connected: up, class });
+        }
+    }
+
+    /// Somebody got an answer, whatever it said.
+    pub(crate) fn answered(&self) {
+        if !self.is_up() {
+            self.set(true, "ok");
+        }
+    }
+
+    /// Somebody could not reach the agent: starts the prober unless it runs already. One broken
+    /// connection is not a lost registry, so it is the prober that decides.
+    pub(crate) fn suspect<F>(
+        self: &Arc<Self>,
+        class: &'static str,
+        runtime: &tokio::runtime::Handle,
+        mut probe: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = bool> + Send,
+    {
+        if self.probing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let gate = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                let reached = probe().await;
+                let Some(gate) = gate.upgrade() else { return };
+                // Others may have been answered meanwhile.
+                gate.set(reached, if reached { "ok" } else { class });
+                if reached {
+                    gate.probing.store(false, Ordering::Release);
+                    return;
+                }
+                drop(gate);
+                let pause = Duration::from_millis(1_000 + fastrand::u64(..1_000));
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Waits `pause`, or less when the agent comes back meanwhile.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        let mut up = self.up.subscribe();
+        let was_up = *up.borrow_and_update();
+        let back = async {
+            // Only a return wakes: while the agent is there, a pause is for another reason.
+            let mut before = was_up;
+            while up.changed().await.is_ok() {
+                let now = *up.borrow_and_update();
+                if now && !before {
+                    return;
+                }
+                before = now;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = back => {
+                // Not everybody in the same instant.
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..250))).await;
+            }
+        }
+    }
+
+    /// Completes at the next return of the agent.
+    pub(crate) async fn returned(&self) {
+        let mut up = self.up.subscribe();
+        let mut before = *up.borrow_and_update();
+        while up.changed().await.is_ok() {
+            let now = *up.borrow_and_update();
+            if now && !before {
+                return;
+            }
+            before = now;
+        }
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,190 @@
+//! HTTP/1.1 to one agent, over connections that are kept.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use outrigger_core::BoxError;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_rustls::TlsConnector;
+
+use crate::AgentAddress;
+use crate::tls::Tls;
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+/// What went wrong on the wire.
+#[derive(Debug)]
+pub(crate) enum WireError {
+    /// No connection, or it broke: nothing that could be believed or doubted came.
+    Unreachable(BoxError),
+    /// Something came that is not an answer.
+    Answer(&'static str, BoxError),
+    /// The body is longer than allowed.
+    TooLong,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Where connections go.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) address: AgentAddress,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_answer: usize,
+}
+
+/// Some connections to one agent, for one purpose: a heartbeat never stands behind a watch.
+///
+/// A connection carries one question at a time. One whose question was dropped half-way is closed,
+/// so that the agent forgets the question too.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    target: Arc<Target>,
+    permits: Semaphore,
+    idle: Mutex<Vec<Sender>>,
+}
+
+impl Lane {
+    pub(crate) const fn new(target: Arc<Target>, connections: usize) -> Self {
+        Self { target, permits: Semaphore::const_new(connections), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Waits for one's turn, first come, first served. The permit goes into [`Lane::send`].
+    pub(crate) async fn admit(&self) -> SemaphorePermit<'_> {
+        self.permits.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Sends a question and reads the whole answer. The caller bounds the time.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        _permit: &SemaphorePermit<'_>,
+    ) -> Result<Reply, WireError> {
+        let (mut sender, response) = self.begin(request).await?;
+        let (head, body) = response.into_parts();
+        // None was asked for; taken as it is, a small answer could unfold to any length.
+        let encoding = head.headers.get(header::CONTENT_ENCODING);
+        if let Some(encoding) = encoding.filter(|value| value.as_bytes() != b"identity") {
+            let found = format!("content-encoding {encoding:?} was not asked for");
+            return Err(WireError::Answer("encoding", found.into()));
+        }
+        let body = collect(body, &head.headers, self.target.max_answer).await?;
+        if poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        }
+        Ok(Reply { status: head.status, headers: head.headers, body })
+    }
+
+    async fn begin(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Sender, http::Response<Incoming>), WireError> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let reused = idle.is_some();
+            let mut sender = match idle {
+                Some(sender) if sender.is_closed() => continue,
+                Some(sender) => sender,
+                None => connect(&self.target).await.map_err(WireError::Unreachable)?,
+            };
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((sender, response)),
+                Err(mut error) => match error.take_message() {
+                    // The agent closed the kept connection before it saw the question.
+                    Some(unsent) if reused => request = unsent,
+                    _ => return Err(judge(error.into_error())),
+                },
+            }
+        }
+    }
+}
+
+fn judge(error: hyper::Error) -> WireError {
+    if error.is_parse() || error.is_parse_status() {
+        WireError::Answer("not_http", error.into())
+    } else {
+        WireError::Unreachable(error.into())
+    }
+}
+
+async fn collect(mut body: Incoming, head: &HeaderMap, most: usize) -> Result<Bytes, WireError> {
+    let length = head.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > most) {
+        return Err(WireError::TooLong);
+    }
+    // What is announced is not believed before it comes: at most 1 MiB is set aside.
+    let mut whole = BytesMut::with_capacity(length.unwrap_or(4096).min(1 << 20));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let eof = |kind| kind == io::ErrorKind::UnexpectedEof;
+            let io = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
+            let cut = error.is_incomplete_message() || io.is_some_and(|e| eof(e.kind()));
+            WireError::Answer(if cut { "truncated" } else { "broken_body" }, error.into())
+        })?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > most {
+                return Err(WireError::TooLong);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+async fn connect(target: &Target) -> Result<Sender, BoxError> {
+    let connecting = async {
+        match &target.address {
+            AgentAddress::Tcp { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                match &target.tls {
+                    None => handshake(stream).await,
+                    Some(tls) => {
+                        let connector = TlsConnector::from(Arc::clone(&tls.config));
+                        handshake(connector.connect(tls.name.clone(), stream).await?).await
+                    }
+                }
+            }
+            #[cfg(unix)]
+            AgentAddress::Unix(path) => {
+                handshake(tokio::net::UnixStream::connect(path).await?).await
+            }
+            #[cfg(not(unix))]
+            AgentAddress::Unix(_) => Err("no unix sockets here".into()),
+        }
+    };
+    tokio::time::timeout(target.connect_timeout, connecting).await?
+}
+
+async fn handshake<S>(stream: S) -> Result<Sender, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_headers(64).max_buf_size(256 << 10);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    // Ends by itself when the sender is dropped or the agent closes.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "connection to the agent ended");
+        }
+    });
+    Ok(sender)
+}
