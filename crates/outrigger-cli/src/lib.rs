@@ -1,1 +1,22 @@
-//! The outrigger command: the demo, the development agent, and looking at a fleet.
+//! The `outrigger` command as a library: what can be typed, and what it does.
+//!
+//! ```no_run
+//! std::process::exit(outrigger_cli::run(std::env::args_os()).into());
+//! ```
+//!
+//! | command | what it does |
+//! | --- | --- |
+//! | `outrigger demo` | shows a small fleet under trouble and reports which promises were kept |
+//! | `outrigger dev` | runs a Consul-compatible agent for development |
+
+mod cli;
+mod clock;
+mod demo;
+mod dev;
+mod exit;
+mod logs;
+mod print;
+mod run;
+
+pub use exit::Exit;
+pub use run::run;

@@ -1,0 +1,172 @@
+//! `outrigger demo`: a small fleet under trouble.
+
+mod board;
+mod cast;
+mod director;
+mod instance;
+mod joiner;
+mod load;
+mod page;
+mod percentile;
+mod progress;
+mod registry;
+mod relay;
+mod report;
+mod role;
+mod script;
+mod services;
+mod show;
+mod traces;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+pub(crate) use services::Role;
+
+use crate::cli::{DemoArgs, FleetKind, PageAddress};
+use crate::{Exit, dev, print};
+use board::Board;
+use cast::Cast;
+use joiner::Joiner;
+use progress::Progress;
+use registry::Registry;
+use report::Report;
+use show::Shown;
+use traces::Traces;
+
+/// The shortest demo in which every chapter can show what it is about.
+const SHORTEST: Duration = Duration::from_secs(15);
+
+/// Runs the demo, or one service of it.
+pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
+    if let Some(role) = arguments.role {
+        return role::run(role).await;
+    }
+    if arguments.visit {
+        return role::visit(&arguments).await;
+    }
+    if arguments.fleet == FleetKind::Polyglot {
+        print::note("error: --fleet polyglot needs the sidecar, which this version does not have");
+        return Ok(Exit::Usage);
+    }
+    if arguments.span < SHORTEST {
+        print::note(&format!(
+            "error: --for {:?} is too short for the script; allowed is 15s or more",
+            arguments.span
+        ));
+        return Ok(Exit::Usage);
+    }
+    tokio::select! {
+        ended = play(&arguments) => ended,
+        how = dev::interrupted() => {
+            print::note("interrupted");
+            Ok(if how == Exit::Done { Exit::Interrupted } else { how })
+        }
+    }
+}
+
+async fn play(arguments: &DemoArgs) -> Result<Exit> {
+    let registry = match &arguments.registry {
+        Some(url) => Registry::at(url).await?,
+        None => Registry::own().await?,
+    };
+    let (board, traces) = (Board::new(), Traces::new());
+    let joiner = Joiner::new(registry.url(), Arc::clone(&board), Arc::clone(&traces) as _);
+    print::note("starting storefront, orders, 3 × inventory and 2 × pricing");
+    let mut cast = Cast::start(registry, joiner).await?;
+
+    let shown = Shown::new(Arc::clone(&board), Arc::clone(&traces), arguments.span);
+    let page = match arguments.page {
+        PageAddress::Off => None,
+        PageAddress::At(address) => Some(open_page(address, &shown).await?),
+    };
+    let visitors = cast.visitors().await?;
+    warm_up(&visitors).await.context("the fleet does not answer")?;
+    shown.begin();
+    let load = tokio::spawn(load::run(visitors, Arc::clone(&board), arguments.rate));
+
+    let progress = Progress::start(&shown);
+    for (number, chapter) in script::SCRIPT.iter().enumerate() {
+        shown.enter(number);
+        progress.enter(chapter);
+        shown.cast(&cast);
+        let span = script::span(chapter, arguments.span);
+        let report = director::play(chapter, span, &mut cast, &board).await?;
+        progress.leave(&report);
+        shown.leave(number, report);
+    }
+    progress.end();
+    load.abort();
+    let seconds = shown.elapsed().as_secs_f64();
+    let report = conclude(&board, &traces, &shown, seconds);
+    cast.end().await;
+    if let Some(page) = page {
+        page.abort();
+    }
+    if arguments.json {
+        print::note(&report.text());
+        print::result(&serde_json::to_string(&report)?);
+    } else {
+        print::result(&report.text());
+    }
+    Ok(if report.is_kept() { Exit::Done } else { Exit::DoesNotHold })
+}
+
+/// Opens the page; the default port, when it is taken, becomes a free one, said in one line.
+async fn open_page(
+    address: std::net::SocketAddr,
+    shown: &Arc<Shown>,
+) -> Result<tokio::task::JoinHandle<()>> {
+    let shown = Arc::clone(shown) as Arc<dyn page::Show>;
+    let opened = match page::serve(address, Arc::clone(&shown)).await {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::AddrInUse
+                && address == crate::cli::DEFAULT_PAGE =>
+        {
+            print::note(&format!("{address} is taken, the page gets a free port"));
+            page::serve((address.ip(), 0).into(), shown).await
+        }
+        opened => opened,
+    };
+    let (bound, task) =
+        opened.with_context(|| format!("the page cannot be served at {address}"))?;
+    print::note(&format!("page http://{bound}/"));
+    Ok(task)
+}
+
+/// The first answer: from here on nothing may fail.
+async fn warm_up(visitors: &outrigger::Fleet) -> Result<()> {
+    let mut last = None;
+    for _ in 0..50 {
+        match visitors.get("http://storefront/checkout/1").await {
+            Ok(response) if response.status().is_success() => return Ok(()),
+            Ok(response) => {
+                last = Some(anyhow::anyhow!("storefront answers {}", response.status()))
+            }
+            Err(error) => last = Some(error.into()),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no answer")))
+}
+
+fn conclude(board: &Board, traces: &Traces, shown: &Shown, seconds: f64) -> Report {
+    let figures = board.figures();
+    Report {
+        requests: figures.requests,
+        failed: figures.failed,
+        failed_by_class: figures.failed_by_class,
+        retries: figures.retries,
+        ejections: figures.ejections,
+        transitions: figures.transitions,
+        chapters: shown.reports(),
+        languages: shown.languages(),
+        trace: traces.report(),
+        degraded: figures.degraded,
+        p50_ms: figures.p50_ms,
+        p99_ms: figures.p99_ms,
+        seconds,
+    }
+}

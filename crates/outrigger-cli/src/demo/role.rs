@@ -1,0 +1,97 @@
+//! One service of the demo fleet as a process of its own, for containers and end-to-end tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+
+use super::board::Board;
+use super::report::{ChapterReport, Report};
+use super::services::{self, Knobs, Role};
+use super::{joiner, load};
+use crate::cli::DemoArgs;
+use crate::{Exit, clock, print};
+
+fn builder(name: &str) -> outrigger::Builder {
+    let mut builder = outrigger::builder(name).version(env!("CARGO_PKG_VERSION"));
+    for (service, rules) in joiner::rules() {
+        builder = builder.rules_for(service, rules);
+    }
+    builder
+}
+
+/// Serves as one instance of a service until SIGTERM, then drains.
+///
+/// Environment: `PORT` (0 or absent: any), `OUTRIGGER_BIND` (default 127.0.0.1), and everything
+/// that the library reads: `OUTRIGGER_CONSUL`, `OUTRIGGER_ADVERTISE`, `OTEL_*`, …
+pub(crate) async fn run(role: Role) -> Result<Exit> {
+    let port = match std::env::var("PORT") {
+        Ok(text) => text.parse().with_context(|| format!("PORT={text}: allowed is 0 to 65535"))?,
+        Err(_) => 0_u16,
+    };
+    let host = std::env::var("OUTRIGGER_BIND").unwrap_or_else(|_| "127.0.0.1".to_owned());
+    let fleet = builder(role.as_str()).join().await?;
+    let listener = TcpListener::bind((host.as_str(), port))
+        .await
+        .with_context(|| format!("{host}:{port} is taken or cannot be listened on"))?;
+    let address: SocketAddr = listener.local_addr()?;
+    print::note(&format!("{} listens on {address}", role.as_str()));
+    let name = std::env::var("HOSTNAME").map_or_else(
+        |_| format!("{}-{}", role.as_str(), address.port()),
+        |host| format!("{}-{host}", role.as_str()),
+    );
+    let router = services::router(role, &name, fleet.clone(), Arc::new(Knobs::default()));
+    fleet.serve(listener, router).await?;
+    fleet.shutdown(Duration::from_secs(5)).await;
+    Ok(Exit::Done)
+}
+
+/// Visits a fleet that runs elsewhere for `--for`, and reports.
+pub(crate) async fn visit(arguments: &DemoArgs) -> Result<Exit> {
+    let board = Board::new();
+    let mut visitors = builder("visitors").observer(board.observer("visitors"));
+    if let Some(url) = &arguments.registry {
+        visitors = visitors.consul(url.clone());
+    }
+    let visitors = visitors.join().await?;
+    super::warm_up(&visitors).await.context("the fleet does not answer")?;
+    let began = clock::now();
+    let load = tokio::spawn(load::run(visitors.clone(), Arc::clone(&board), arguments.rate));
+    tokio::time::sleep(arguments.span).await;
+    load.abort();
+    visitors.shutdown(Duration::from_secs(2)).await;
+    let figures = board.figures();
+    let tally = board.chapter();
+    let report = Report {
+        requests: figures.requests,
+        failed: figures.failed,
+        failed_by_class: figures.failed_by_class,
+        retries: figures.retries,
+        ejections: figures.ejections,
+        transitions: figures.transitions,
+        chapters: vec![ChapterReport {
+            name: "visit",
+            promise: "no failed request",
+            kept: tally.failed == 0 && tally.requests > 0,
+            requests: tally.requests,
+            failed: tally.failed,
+            degraded: tally.degraded,
+            measured: format!("{} took over a second", tally.slow),
+            broken_because: Vec::new(),
+        }],
+        languages: Vec::new(),
+        trace: None,
+        degraded: figures.degraded,
+        p50_ms: figures.p50_ms,
+        p99_ms: figures.p99_ms,
+        seconds: (clock::now() - began).as_secs_f64(),
+    };
+    if arguments.json {
+        print::result(&serde_json::to_string(&report)?);
+    } else {
+        print::result(&report.text());
+    }
+    Ok(if report.is_kept() { Exit::Done } else { Exit::DoesNotHold })
+}

@@ -1,0 +1,402 @@
+//! From a name to a fleet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_consul::{Consul, ConsulConfig};
+use outrigger_core::{Clock, Language, NameError, Observe, Observers, Ratio, ServiceName};
+use outrigger_discovery::{Registrar, Resolver, StaticResolver};
+use outrigger_http::ClientTls;
+use outrigger_telemetry::{SpanSink, Telemetry};
+use outrigger_tower::TokioClock;
+
+use crate::fleet::{Fleet, Parts};
+use crate::registry::Registries;
+use crate::settings::{Settings, SettingsError};
+use crate::{Inbound, Rules, RulesError};
+
+/// Why a service cannot join its fleet.
+///
+/// A registry that cannot be reached is none of these: a service starts without it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The service's own name, or one of those it was given rules for, is no name.
+    #[error("the service cannot be called that")]
+    Name(#[from] NameError),
+    /// Environment or file say something that cannot be.
+    #[error("the settings cannot be used")]
+    Settings(#[from] SettingsError),
+    /// A rule set in code is out of its range.
+    #[error("the rules of `{service}` cannot be used")]
+    Rules {
+        /// Whose.
+        service: String,
+        /// What is wrong with them.
+        #[source]
+        source: RulesError,
+    },
+    /// What is said of Consul cannot be.
+    #[error("consul cannot be used")]
+    Consul(#[from] outrigger_consul::ConfigError),
+    /// What is said of telemetry cannot be.
+    #[error("telemetry cannot be used")]
+    Telemetry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No tokio runtime is there to live on.
+    #[error("joining a fleet needs a tokio runtime; call it from within one")]
+    NoRuntime,
+}
+
+/// Everything that can be said about a service before it joins.
+///
+/// What is said here wins over `OUTRIGGER_*`, which wins over `outrigger.toml`, which wins over
+/// the defaults; each is documented where it is set.
+#[must_use = "nothing happens before `join`"]
+pub struct Builder {
+    service: String,
+    version: Option<String>,
+    zone: Option<String>,
+    language: Language,
+    advertise: Option<String>,
+    consul: Option<String>,
+    registry: Option<(Arc<dyn Resolver>, Option<Arc<dyn Registrar>>)>,
+    endpoints: StaticResolver,
+    fixed: Vec<ServiceName>,
+    ttl: Option<Duration>,
+    notice: Duration,
+    drain: Option<Duration>,
+    health: Option<String>,
+    snapshot: Option<PathBuf>,
+    observers: Vec<Arc<dyn Observe>>,
+    sinks: Vec<Arc<dyn SpanSink>>,
+    telemetry: Option<Telemetry>,
+    sample: Option<Ratio>,
+    tls: Option<ClientTls>,
+    rules: Option<Rules>,
+    services: BTreeMap<String, Rules>,
+    inbound: Option<Inbound>,
+    tags: Vec<String>,
+    meta: BTreeMap<String, String>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Builder {
+    pub(crate) fn new(service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            version: None,
+            zone: None,
+            language: Language::Rust,
+            advertise: None,
+            consul: None,
+            registry: None,
+            endpoints: StaticResolver::new(),
+            fixed: Vec::new(),
+            ttl: None,
+            notice: Duration::from_secs(1),
+            drain: None,
+            health: Some("/healthz".to_owned()),
+            snapshot: None,
+            observers: Vec::new(),
+            sinks: Vec::new(),
+            telemetry: None,
+            sample: None,
+            tls: None,
+            rules: None,
+            services: BTreeMap::new(),
+            inbound: None,
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+            clock: Arc::new(TokioClock::new()),
+        }
+    }
+
+    /// The service's version, for callers that choose by it. Default none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// The zone it runs in; callers prefer their own. Default none.
+    pub fn zone(mut self, zone: impl Into<String>) -> Self {
+        self.zone = Some(zone.into());
+        self
+    }
+
+    /// The address, or address and port, that others reach it at. Default the listener's; if that
+    /// is unspecified, the source address of the route to the registry.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// One more tag in the registry, beside the language.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// One more pair of metadata in the registry.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.meta.insert(key.into(), value.into());
+        self
+    }
+
+    /// The registry's URL: Consul, or `none`. Default `CONSUL_HTTP_ADDR`, else
+    /// `http://127.0.0.1:8500`.
+    pub fn consul(mut self, url: impl Into<String>) -> Self {
+        self.consul = Some(url.into());
+        self
+    }
+
+    /// Another registry than Consul: where instances are found, and where this one is announced.
+    pub fn registry(
+        mut self,
+        resolver: Arc<dyn Resolver>,
+        registrar: Option<Arc<dyn Registrar>>,
+    ) -> Self {
+        self.registry = Some((resolver, registrar));
+        self
+    }
+
+    /// Fixed endpoints of a service; they replace the registry for that name.
+    ///
+    /// # Errors
+    /// [`NameError`] when the name cannot be a service's.
+    pub fn endpoints(
+        mut self,
+        service: &str,
+        addresses: impl IntoIterator<Item = std::net::SocketAddr>,
+    ) -> Result<Self, NameError> {
+        let service = ServiceName::new(service)?;
+        self.endpoints = self.endpoints.with(service.clone(), addresses);
+        self.fixed.push(service);
+        Ok(self)
+    }
+
+    /// Time without a heartbeat after which the registry takes the instance for critical.
+    /// Default 15 s.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Time between leaving the registry and closing the port, so that callers have heard of it.
+    /// Default 1 s.
+    pub const fn notice(mut self, notice: Duration) -> Self {
+        self.notice = notice;
+        self
+    }
+
+    /// Time that requests in flight get to end. Default 30 s.
+    pub const fn drain(mut self, drain: Duration) -> Self {
+        self.drain = Some(drain);
+        self
+    }
+
+    /// The path that is answered with 200 while serving and 503 while draining, unless `None`.
+    /// Default `/healthz`.
+    pub fn health_path(mut self, path: Option<&str>) -> Self {
+        self.health = path.map(str::to_owned);
+        self
+    }
+
+    /// The file that keeps the last good sets, for a start while the registry is away. Default
+    /// none.
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot = Some(path.into());
+        self
+    }
+
+    /// One more listener for everything that happens.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// One more taker of finished spans.
+    pub fn span_sink(mut self, sink: Arc<dyn SpanSink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// A ready telemetry instead of one made of `OTEL_*`; sinks and sample ratio are its own.
+    pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = Some(telemetry);
+        self
+    }
+
+    /// Share of the traces that start here which is recorded. `OTEL_TRACES_SAMPLER` wins over it.
+    pub const fn sample_ratio(mut self, ratio: Ratio) -> Self {
+        self.sample = Some(ratio);
+        self
+    }
+
+    /// How TLS to endpoints is spoken that say `https` or `grpcs`. Default the system's roots.
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How services are called that have no rules of their own; replaces what settings say.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// How one service is called; replaces what settings say.
+    pub fn rules_for(mut self, service: &str, rules: Rules) -> Self {
+        self.services.insert(service.to_owned(), rules);
+        self
+    }
+
+    /// What this service accepts; replaces what settings say.
+    pub fn inbound(mut self, inbound: Inbound) -> Self {
+        self.inbound = Some(inbound);
+        self
+    }
+
+    /// Another clock; for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Joins: reads the environment, makes the registry's client and telemetry. Nothing is
+    /// announced before [`Fleet::serve`], and nothing is asked of the registry before the first
+    /// call.
+    ///
+    /// # Errors
+    /// [`JoinError`], for what cannot be put right by waiting.
+    ///
+    /// # Cancel safety
+    /// Dropped before it answers, nothing is left behind.
+    pub async fn join(self) -> Result<Fleet, JoinError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| JoinError::NoRuntime)?;
+        let service = ServiceName::new(&self.service)?;
+        let settings = Settings::from_env()?;
+        let mut services = settings.services;
+        for (name, rules) in self.services {
+            services.insert(ServiceName::new(&name)?, rules);
+        }
+        let rules = self.rules.unwrap_or(settings.rules);
+        check("*", &rules)?;
+        for (name, rules) in &services {
+            check(name.as_str(), rules)?;
+        }
+
+        let version = self.version.or(settings.process.version);
+        let zone = self.zone.or(settings.process.zone);
+        let telemetry = match self.telemetry {
+            Some(telemetry) => telemetry,
+            None => telemetry(
+                &service,
+                version.as_deref(),
+                self.sample,
+                self.sinks,
+                &self.clock,
+                &runtime,
+            )?,
+        };
+        let mut observers: Vec<Arc<dyn Observe>> = self.observers;
+        observers.push(Arc::clone(telemetry.metrics()) as Arc<dyn Observe>);
+        let observers: Observers = observers.into_iter().collect();
+
+        let mut endpoints = self.endpoints;
+        let mut fixed = self.fixed;
+        for (name, addresses) in settings.process.endpoints {
+            endpoints = endpoints.with(name.clone(), addresses);
+            fixed.push(name);
+        }
+        let (resolver, registrar) = match self.registry {
+            Some((resolver, registrar)) => (Some(resolver), registrar),
+            None => {
+                let url = self.consul.or(settings.process.consul);
+                consul(url.as_deref(), &self.clock, &observers)?
+            }
+        };
+        let registries = Registries { resolver, fixed, endpoints };
+        Ok(Fleet::new(Parts {
+            service,
+            language: self.language,
+            version,
+            zone,
+            advertise: self.advertise.or(settings.process.advertise),
+            tags: self.tags,
+            meta: self.meta,
+            ttl: self.ttl,
+            notice: self.notice,
+            drain: self.drain.or(settings.process.drain).unwrap_or(Duration::from_secs(30)),
+            health: self.health,
+            registries,
+            registrar,
+            observers,
+            telemetry,
+            tls: self.tls,
+            rules,
+            services,
+            inbound: self.inbound.unwrap_or(settings.inbound),
+            clock: self.clock,
+            runtime,
+        }))
+    }
+}
+
+fn check(service: &str, rules: &Rules) -> Result<(), JoinError> {
+    rules.validate().map_err(|source| JoinError::Rules { service: service.to_owned(), source })
+}
+
+type Registry = (Option<Arc<dyn Resolver>>, Option<Arc<dyn Registrar>>);
+
+fn consul(
+    url: Option<&str>,
+    clock: &Arc<dyn Clock>,
+    observers: &Observers,
+) -> Result<Registry, JoinError> {
+    let mut config = match url {
+        Some("none") => return Ok((None, None)),
+        // What else the environment says of Consul (token, certificates) holds for this URL too.
+        Some(url) => ConsulConfig::from_lookup(|variable| match variable {
+            "CONSUL_HTTP_ADDR" => Some(url.to_owned()),
+            other => std::env::var(other).ok(),
+        })?,
+        None => ConsulConfig::from_env()?,
+    };
+    config = config.with_clock(Arc::clone(clock)).with_observers(observers.clone());
+    let consul = Arc::new(Consul::new(config)?);
+    Ok((Some(Arc::clone(&consul) as Arc<dyn Resolver>), Some(consul as Arc<dyn Registrar>)))
+}
+
+fn telemetry(
+    service: &ServiceName,
+    version: Option<&str>,
+    sample: Option<Ratio>,
+    sinks: Vec<Arc<dyn SpanSink>>,
+    clock: &Arc<dyn Clock>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Telemetry, JoinError> {
+    let mut builder = Telemetry::builder()
+        .service(service.as_str())
+        .with_clock(Arc::clone(clock))
+        .from_env()
+        .map_err(|error| JoinError::Telemetry(error.into()))?;
+    if let Some(version) = version {
+        builder = builder.version(version);
+    }
+    if let Some(ratio) = sample {
+        builder = builder.with_sample_ratio(ratio);
+    }
+    for sink in sinks {
+        builder = builder.with_span_sink(sink);
+    }
+    builder.build(runtime).map_err(|error| JoinError::Telemetry(error.into()))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("service", &self.service).finish_non_exhaustive()
+    }
+}

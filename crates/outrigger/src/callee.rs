@@ -1,0 +1,172 @@
+//! One service that is called: its endpoints, its rules, and the stack that every call walks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_balance::{EndpointSet, Members};
+use outrigger_core::{Address, Clock, Endpoint, ServiceName, Snapshot};
+use outrigger_discovery::SnapshotStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::stack::{Circuit, Stack};
+
+/// How often a DNS name among the addresses is asked for again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// Closes connections to endpoints that are not to be kept.
+pub(crate) type Forget = Box<dyn Fn(&dyn Fn(&Endpoint) -> bool) + Send + Sync>;
+
+/// One service that is called.
+#[derive(Debug)]
+pub(crate) struct Callee {
+    pub(crate) service: ServiceName,
+    pub(crate) set: EndpointSet,
+    pub(crate) circuit: Option<Circuit>,
+    pub(crate) stack: Stack,
+    pub(crate) known: watch::Receiver<bool>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Callee {
+    /// Starts to keep the set of a service up to date.
+    pub(crate) fn start(
+        service: ServiceName,
+        set: EndpointSet,
+        (stack, circuit): (Stack, Option<Circuit>),
+        forget: Forget,
+        streams: Vec<SnapshotStream>,
+        clock: Arc<dyn Clock>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
+        let (sender, known) = watch::channel(false);
+        let keeper = Keeper { set: set.clone(), forget, clock, known: sender };
+        let task = runtime.spawn(keeper.run(streams)).abort_handle();
+        Self { service, set, circuit, stack, known, task }
+    }
+
+    /// Whether the registry has said something about the service yet.
+    pub(crate) fn is_known(&self) -> bool {
+        *self.known.borrow()
+    }
+}
+
+impl Drop for Callee {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Puts each snapshot into use, sees to what is due, and forgets connections to who has left.
+struct Keeper {
+    set: EndpointSet,
+    forget: Forget,
+    clock: Arc<dyn Clock>,
+    known: watch::Sender<bool>,
+}
+
+impl Keeper {
+    async fn run(self, mut streams: Vec<SnapshotStream>) {
+        let mut newest: Vec<Option<Arc<Snapshot>>> = vec![None; streams.len()];
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut resolved: Option<Instant> = None;
+        let mut version = 0;
+        loop {
+            tokio::select! {
+                (at, snapshot) = next(&mut streams) => {
+                    let Some(snapshot) = snapshot else {
+                        // The resolver has ended; what is in use stays in use.
+                        streams.remove(at);
+                        newest.remove(at);
+                        if streams.is_empty() {
+                            return;
+                        }
+                        continue;
+                    };
+                    newest[at] = Some(snapshot);
+                    version += 1;
+                    if self.put(&newest, version).await {
+                        resolved = Some(Instant::from_std(self.clock.now()));
+                    }
+                }
+                now = second.tick() => {
+                    self.set.tick(self.clock.now());
+                    if resolved.is_some_and(|at| now.saturating_duration_since(at) >= RESOLVE_EVERY) {
+                        version += 1;
+                        self.put(&newest, version).await;
+                        resolved = Some(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the snapshots of all datacenters into use as one set; says whether names were asked
+    /// for.
+    async fn put(&self, newest: &[Option<Arc<Snapshot>>], version: u64) -> bool {
+        let mut endpoints = Vec::new();
+        let mut has_names = false;
+        let mut freshness = None;
+        for snapshot in newest.iter().flatten() {
+            // The set is as fresh as the caller's own datacenter, which comes first.
+            freshness.get_or_insert(snapshot.freshness);
+            for instance in snapshot.instances.iter() {
+                if matches!(instance.address, Address::Name(..)) {
+                    has_names = true;
+                }
+                let addresses: Vec<SocketAddr> = match &instance.address {
+                    Address::Socket(address) => vec![*address],
+                    name => match outrigger_consul::addresses(name).await {
+                        Ok(addresses) => addresses,
+                        Err(error) => {
+                            tracing::debug!(%error, address = %name, "name not resolved");
+                            self.last_known(&instance.id)
+                        }
+                    },
+                };
+                let endpoint = |address| Endpoint::new(Arc::clone(instance), address);
+                endpoints.extend(addresses.into_iter().map(endpoint));
+            }
+        }
+        let Some(freshness) = freshness else { return has_names };
+        let mut members = Members::new(version, endpoints);
+        members.freshness = freshness;
+        let kept: std::collections::HashSet<Endpoint> = members.endpoints.iter().cloned().collect();
+        self.set.update(members, self.clock.now());
+        (self.forget)(&|endpoint| kept.contains(endpoint));
+        self.known.send_replace(true);
+        has_names
+    }
+
+    /// What a name stood for before, while it cannot be resolved.
+    fn last_known(&self, id: &outrigger_core::InstanceId) -> Vec<SocketAddr> {
+        self.set
+            .view(self.clock.now())
+            .endpoints
+            .iter()
+            .filter(|view| view.endpoint.instance().id == *id)
+            .map(|view| view.endpoint.address())
+            .collect()
+    }
+}
+
+/// The next snapshot of any of the streams, and of which.
+async fn next(streams: &mut [SnapshotStream]) -> (usize, Option<Arc<Snapshot>>) {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::task::Poll;
+
+    use futures_core::Stream;
+
+    poll_fn(|cx| {
+        for (at, stream) in streams.iter_mut().enumerate() {
+            if let Poll::Ready(snapshot) = Pin::new(stream).poll_next(cx) {
+                return Poll::Ready((at, snapshot));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,120 @@
+//! Which service a URL means.
+
+use http::Uri;
+use outrigger_core::{NameError, ServiceName};
+
+/// Why a URL names no service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DestinationError {
+    /// The URL has no host; a service is called as `http://NAME/path`.
+    #[error("the url has no host; a service is called as `http://NAME/path`")]
+    NoHost,
+    /// The scheme is neither `http` nor `https`.
+    #[error(
+        "the scheme of a service's url is `http`, not `{scheme}`; whether a connection is \
+             encrypted follows from the instance's `protocol`"
+    )]
+    Scheme {
+        /// What was written.
+        scheme: String,
+    },
+    /// The host is an IP address, which no registry knows by name.
+    #[error(
+        "`{host}` is an address, not the name of a service; list it with \
+             `OUTRIGGER_ENDPOINTS=NAME={host}:PORT` and call the name"
+    )]
+    Address {
+        /// What was written.
+        host: String,
+    },
+    /// The host cannot be a service's name.
+    #[error("the host names no service")]
+    Name(#[from] NameError),
+}
+
+/// The service name in the host of a URL, borrowed.
+///
+/// Shape: `inventory`, `inventory.service.consul`, `inventory.service.DC.consul` and
+/// `inventory.outrigger` all mean `inventory`; a port is ignored.
+pub(crate) fn name_in_host(host: &str) -> (&str, Option<&str>) {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if let Some(name) = strip_suffix_ignoring_case(host, ".outrigger") {
+        return (name, None);
+    }
+    if let Some(rest) = strip_suffix_ignoring_case(host, ".consul") {
+        if let Some(name) = strip_suffix_ignoring_case(rest, ".service") {
+            return (name, None);
+        }
+        if let Some((rest, datacenter)) = rest.rsplit_once('.')
+            && let Some(name) = strip_suffix_ignoring_case(rest, ".service")
+        {
+            return (name, Some(datacenter));
+        }
+    }
+    (host, None)
+}
+
+fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = text.len().checked_sub(suffix.len())?;
+    let tail = text.get(at..)?;
+    (at > 0 && tail.eq_ignore_ascii_case(suffix)).then(|| &text[..at])
+}
+
+/// The host that names the service; errors for what can name none.
+pub(crate) fn host_of(uri: &Uri) -> Result<&str, DestinationError> {
+    match uri.scheme_str() {
+        None | Some("http" | "https") => {}
+        Some(scheme) => return Err(DestinationError::Scheme { scheme: scheme.to_owned() }),
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(DestinationError::NoHost)?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Err(DestinationError::Address { host: host.to_owned() });
+    }
+    Ok(host)
+}
+
+/// The service that a URL means, and the datacenter if the host names one.
+pub(crate) fn service_of(host: &str) -> Result<(ServiceName, Option<String>), DestinationError> {
+    let (name, datacenter) = name_in_host(host);
+    Ok((ServiceName::new(name)?, datacenter.map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(uri: &'static str) -> Result<String, DestinationError> {
+        let uri = Uri::from_static(uri);
+        service_of(host_of(&uri)?).map(|(name, dc)| match dc {
+            Some(dc) => format!("{name}@{dc}"),
+            None => name.to_string(),
+        })
+    }
+
+    #[test]
+    fn all_spellings_of_a_service_mean_the_service() {
+        for (uri, wanted) in [
+            ("http://inventory/stock/1", "inventory"),
+            ("http://inventory:8080/", "inventory"),
+            ("https://inventory/", "inventory"),
+            ("http://inventory.service.consul/", "inventory"),
+            ("http://inventory.service.dc2.consul/", "inventory@dc2"),
+            ("http://inventory.outrigger/", "inventory"),
+            ("http://inventory.SERVICE.Consul/", "inventory"),
+            ("http://team.inventory/", "team.inventory"),
+        ] {
+            assert_eq!(service(uri).as_deref(), Ok(wanted), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_service_is_refused_with_the_way_out() {
+        assert!(matches!(service("/stock/1"), Err(DestinationError::NoHost)));
+        assert!(matches!(service("ftp://inventory/"), Err(DestinationError::Scheme { .. })));
+        for address in ["http://127.0.0.1:80/", "http://[::1]:80/"] {
+            assert!(matches!(service(address), Err(DestinationError::Address { .. })), "{address}");
+        }
+    }
+}

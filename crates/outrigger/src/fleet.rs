@@ -1,0 +1,240 @@
+//! A service as a member of its fleet: it calls others, and is called.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, Uri};
+use outrigger_core::{Clock, Language, Observers, ServiceName};
+use outrigger_discovery::Registrar;
+use outrigger_http::{ClientTls, Drained};
+use outrigger_telemetry::Telemetry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower_service::Service;
+
+use crate::client::Client;
+use crate::registry::Registries;
+use crate::serve::{Serve, ServeError, Serving};
+use crate::{Body, Error, Inbound, ResponseBody, Rules, ServiceView};
+
+/// A service as a member of its fleet; cheap to clone, clones are the same member.
+#[derive(Clone)]
+pub struct Fleet {
+    pub(crate) inner: Arc<Inner>,
+    client: Client,
+}
+
+/// Everything that a builder has put together.
+pub(crate) struct Parts {
+    pub(crate) service: ServiceName,
+    pub(crate) language: Language,
+    pub(crate) version: Option<String>,
+    pub(crate) zone: Option<String>,
+    pub(crate) advertise: Option<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) meta: BTreeMap<String, String>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) notice: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) health: Option<String>,
+    pub(crate) registries: Registries,
+    pub(crate) registrar: Option<Arc<dyn Registrar>>,
+    pub(crate) observers: Observers,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) rules: Rules,
+    pub(crate) services: BTreeMap<ServiceName, Rules>,
+    pub(crate) inbound: Inbound,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+/// What all clones have in common.
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) serving: watch::Sender<Serving>,
+}
+
+impl Fleet {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let (serving, _) = watch::channel(Serving::Not);
+        let inner = Arc::new(Inner { parts, serving });
+        let client = Client::new(Arc::clone(&inner));
+        Self { inner, client }
+    }
+
+    /// The service's own name.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.inner.parts.service
+    }
+
+    /// The caller's half: a tower service for any request whose host is the name of a service.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Calls `GET url`.
+    ///
+    /// Shape: `http://NAME/path`, with the name of a service as the host. The answer is the last
+    /// endpoint's, whatever its status; an error means that there is none.
+    ///
+    /// # Errors
+    /// [`Error`]: refused by a rule, broken on the way, or a URL that names no service.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives back everything that the call had taken; what an endpoint has
+    /// begun to do it may finish.
+    pub async fn get(&self, url: &str) -> Result<Response<ResponseBody>, Error> {
+        self.call(Method::GET, url, Body::empty()).await
+    }
+
+    /// Calls `POST url` with a body.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    ///
+    /// # Cancel safety
+    /// As [`Fleet::get`].
+    pub async fn post(
+        &self,
+        url: &str,
+        body: impl Into<Body>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        self.call(Method::POST, url, body.into()).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        body: Body,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let uri = Uri::try_from(url).map_err(Error::new)?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        self.send(request).await
+    }
+
+    /// Sends any request whose host is the name of a service.
+    ///
+    /// # Errors
+    /// As [`Fleet::get`].
+    ///
+    /// # Cancel safety
+    /// As [`Fleet::get`].
+    pub async fn send(
+        &self,
+        request: Request<impl Into<Body>>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let mut client = self.client.clone();
+        client.call(request.map(Into::into)).await.map_err(Error::new)
+    }
+
+    /// Serves until SIGTERM or SIGINT, registered meanwhile, and drains.
+    ///
+    /// The order at the end: the health path says `draining`, the instance leaves the registry,
+    /// callers get [`notice`](crate::Builder::notice) to hear of it while everything is still
+    /// served, nothing more is accepted, what is in flight ends, at most for
+    /// [`drain`](crate::Builder::drain).
+    ///
+    /// # Errors
+    /// [`ServeError`], when the instance cannot be announced as it is; nothing was served then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the port, cuts connections, and takes the instance back in the
+    /// background.
+    pub async fn serve<S, B>(
+        &self,
+        listener: TcpListener,
+        service: S,
+    ) -> Result<Drained, ServeError>
+    where
+        S: Service<Request<hyper::body::Incoming>, Response = Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Error: Into<outrigger_core::BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<outrigger_core::BoxError>,
+    {
+        self.serve_until(listener, service, crate::signals::ended()).await
+    }
+
+    /// As [`Fleet::serve`], until `end` comes instead of a signal.
+    ///
+    /// # Errors
+    /// As [`Fleet::serve`].
+    ///
+    /// # Cancel safety
+    /// As [`Fleet::serve`].
+    pub async fn serve_until<S, B>(
+        &self,
+        listener: TcpListener,
+        service: S,
+        end: impl Future<Output = ()>,
+    ) -> Result<Drained, ServeError>
+    where
+        S: Service<Request<hyper::body::Incoming>, Response = Response<B>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Error: Into<outrigger_core::BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<outrigger_core::BoxError>,
+    {
+        Serve::new(Arc::clone(&self.inner)).run(listener, service, end).await
+    }
+
+    /// Waits until the registry has this instance; for ever when it serves nowhere.
+    ///
+    /// # Cancel safety
+    /// Safe: waiting changes nothing.
+    pub async fn registered(&self) {
+        let mut serving = self.inner.serving.subscribe();
+        let is_there = |serving: &Serving| matches!(serving, Serving::Registered(_));
+        // The sender lives in `inner`, which we hold.
+        let _ = serving.wait_for(is_there).await;
+    }
+
+    /// The id under which this instance is registered now.
+    #[must_use]
+    pub fn instance_id(&self) -> Option<outrigger_core::InstanceId> {
+        self.inner.serving.borrow().id().cloned()
+    }
+
+    /// What is known of the services that this process has called, by name.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.client.services()
+    }
+
+    /// Spans, propagation and metrics of this service.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.parts.telemetry
+    }
+
+    /// Sends what telemetry still holds, and comes back when that is done or `limit` has passed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the sending under way.
+    pub async fn shutdown(&self, limit: Duration) {
+        self.inner.parts.telemetry.shutdown(limit).await;
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("service", self.service()).finish_non_exhaustive()
+    }
+}

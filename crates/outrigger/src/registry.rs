@@ -1,0 +1,40 @@
+//! Where the instances of a service come from: fixed endpoints first, then the registry.
+
+use std::sync::Arc;
+
+use outrigger_core::ServiceName;
+use outrigger_discovery::{Query, Resolver, SnapshotStream, StaticResolver};
+
+/// Where the instances of services come from.
+#[derive(Debug)]
+pub(crate) struct Registries {
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
+    pub(crate) fixed: Vec<ServiceName>,
+    pub(crate) endpoints: StaticResolver,
+}
+
+impl Registries {
+    /// Watches a service here, or in `datacenter`, and in each datacenter of `failover`.
+    pub(crate) fn watch(
+        &self,
+        service: &ServiceName,
+        datacenter: Option<&str>,
+        failover: &[Arc<str>],
+    ) -> Vec<SnapshotStream> {
+        let query = |datacenter: Option<&str>| {
+            let query = Query::new(service.clone());
+            match datacenter {
+                Some(datacenter) => query.with_datacenter(datacenter),
+                None => query,
+            }
+        };
+        match &self.resolver {
+            Some(resolver) if !self.fixed.contains(service) => std::iter::once(datacenter)
+                .chain(failover.iter().map(|name| Some(&**name)))
+                .map(|datacenter| resolver.watch(&query(datacenter)))
+                .collect(),
+            // Without a registry, what is not listed has no endpoints, and that is known at once.
+            _ => vec![self.endpoints.watch(&query(None))],
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The callee's half of a fleet: accept, obey the inbound rules, be registered, drain.
+
+mod health;
+mod peer;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use hyper::body::Incoming;
+use outrigger_core::{BoxError, InstanceId};
+use outrigger_discovery::{Check, Registered, Registration, RegistryError};
+use outrigger_http::{Drained, Server, ServerConfig};
+use outrigger_limit::{
+    AdaptiveLimit, ConcurrencyLimit, KeyedRateLimit, RateLimit, RateLimitConfig,
+};
+use outrigger_tower::{
+    ConcurrencyLayer, DeadlineLayer, InboundLayer, KeyOf, ObserveLayer, RateLimitLayer, RefuseLayer,
+};
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower::util::option_layer;
+use tower_service::Service;
+
+use crate::fleet::Inner;
+use crate::{Concurrency, InboundRate, Per};
+use health::{Health, Ready};
+use peer::WithPeer;
+
+/// Why a service cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The listener has no address of its own.
+    #[error("the listener's address cannot be told")]
+    Listener(#[source] std::io::Error),
+    /// What others are to reach the instance at is no address.
+    #[error("advertise is {value:?}; allowed is ADDRESS or ADDRESS:PORT")]
+    Advertise {
+        /// What was given.
+        value: String,
+    },
+    /// The listener is on loopback, and the registry is not on this machine.
+    #[error(
+        "`{address}` is a loopback address that nobody at the registry can reach; listen on \
+         0.0.0.0, or set `OUTRIGGER_ADVERTISE`"
+    )]
+    Loopback {
+        /// The listener's address.
+        address: SocketAddr,
+    },
+    /// The registration itself cannot be.
+    #[error("the instance cannot be registered")]
+    Registration(#[from] RegistryError),
+    /// An inbound rule is out of its range.
+    #[error("the inbound rules cannot be used")]
+    Inbound(#[source] BoxError),
+}
+
+/// Whether this member serves, and whether the registry has it.
+#[derive(Clone, Debug)]
+pub(crate) enum Serving {
+    /// It serves nowhere.
+    Not,
+    /// It is announced, and the registry has not confirmed it yet.
+    Announced(InstanceId),
+    /// The registry has it.
+    Registered(InstanceId),
+    /// It leaves.
+    Draining,
+}
+
+impl Serving {
+    pub(crate) const fn id(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Announced(id) | Self::Registered(id) => Some(id),
+            Self::Not | Self::Draining => None,
+        }
+    }
+}
+
+/// One time of serving.
+pub(crate) struct Serve {
+    inner: Arc<Inner>,
+}
+
+impl Serve {
+    pub(crate) const fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) async fn run<S, B>(
+        self,
+        listener: TcpListener,
+        app: S,
+        end: impl Future<Output = ()>,
+    ) -> Result<Drained, ServeError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let parts = &self.inner.parts;
+        let local = listener.local_addr().map_err(ServeError::Listener)?;
+        let ready = Ready::new();
+        let mut config = ServerConfig::default();
+        config.drain = parts.drain;
+        let stack = self.stack(app, ready.clone())?;
+        let registered = self.register(local).await?;
+
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = Server::new(config).serve(
+            listener,
+            move |peer| WithPeer::new(stack.clone(), peer.address.ip()),
+            async {
+                // A sender that is gone means the same.
+                let _ = stopped.await;
+            },
+        );
+        let confirm = async {
+            if let Some(registered) = &registered {
+                registered.settled().await;
+                let id = registered.id().clone();
+                self.inner.serving.send_replace(Serving::Registered(id));
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut server = std::pin::pin!(server);
+        tokio::select! {
+            drained = &mut server => return Ok(drained),
+            () = confirm => {}
+            () = end => {}
+        }
+        ready.drain();
+        self.inner.serving.send_replace(Serving::Draining);
+        tracing::info!(service = %parts.service, "leaving the fleet");
+        let leave = async {
+            if let Some(registered) = registered
+                && let Err(error) = registered.drain(parts.notice).await
+            {
+                // The registry removes the instance by itself; nobody may wait for it here.
+                tracing::warn!(%error, "not deregistered");
+            }
+            let _ = stop.send(());
+        };
+        let (drained, ()) = tokio::join!(server, leave);
+        self.inner.serving.send_replace(Serving::Not);
+        Ok(drained)
+    }
+
+    /// The stack in front of the application, outermost first, by the inbound rules.
+    fn stack<S, B>(
+        &self,
+        app: S,
+        ready: Ready,
+    ) -> Result<
+        impl Service<
+            Request<Incoming>,
+            Response = Response<
+                impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static + use<S, B>,
+            >,
+            Error = std::convert::Infallible,
+            Future: Send,
+        >
+        + Clone
+        + Send
+        + Sync
+        + 'static
+        + use<S, B>,
+        ServeError,
+    >
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let parts = &self.inner.parts;
+        let service = &parts.service;
+        let concurrency = concurrency(parts.inbound.concurrency.as_ref())
+            .map_err(ServeError::Inbound)?
+            .into_layer(service);
+        let mut rates = Vec::new();
+        for rate in &parts.inbound.rate_limits {
+            rates.push(self.rate_layer(rate).map_err(ServeError::Inbound)?);
+        }
+        let mut rates = rates.into_iter();
+        // Two in the stack without boxes; the configuration is checked to hold no more.
+        let (first, second) = (rates.next(), rates.next());
+        if rates.next().is_some() {
+            return Err(ServeError::Inbound(
+                "inbound.rate_limits holds more than 2 entries".into(),
+            ));
+        }
+        let health = Health::layer(parts.health.as_deref(), ready);
+        Ok(ServiceBuilder::new()
+            .layer(RefuseLayer::new())
+            .layer(InboundLayer::new(service.clone()))
+            .layer(parts.telemetry.server_layer())
+            .layer(ObserveLayer::new(service.clone(), outrigger_core::Observers::none()))
+            .layer(DeadlineLayer::new())
+            .layer(concurrency)
+            .layer(option_layer(first))
+            .layer(option_layer(second))
+            .layer(health)
+            .service(app))
+    }
+
+    fn rate_layer(&self, rate: &InboundRate) -> Result<RateLimitLayer, BoxError> {
+        let parts = &self.inner.parts;
+        let (service, now) = (parts.service.clone(), parts.clock.now());
+        let mut config = RateLimitConfig::new(rate.rate);
+        config.burst = rate.burst;
+        let key = match &rate.per {
+            Per::Service => {
+                let bucket = Arc::new(RateLimit::new(config, now)?);
+                return Ok(RateLimitLayer::new(service, bucket).with_headers(true));
+            }
+            Per::Caller => KeyOf::Caller,
+            Per::ClientAddress => KeyOf::ClientAddress,
+            Per::Header(name) => KeyOf::Header(name.parse()?),
+            Per::Path => KeyOf::Path,
+        };
+        let buckets = Arc::new(KeyedRateLimit::new(config, fastrand::u128(..), now)?);
+        Ok(RateLimitLayer::keyed(service, buckets, key).with_headers(true))
+    }
+
+    async fn register(&self, local: SocketAddr) -> Result<Option<Registered>, ServeError> {
+        let parts = &self.inner.parts;
+        let Some(registrar) = &parts.registrar else { return Ok(None) };
+        let (address, port) = advertised(parts.advertise.as_deref(), local)?;
+        let mut registration = Registration::new(parts.service.clone(), port)
+            .with_address(address)
+            .with_language(parts.language.clone());
+        if let Some(ttl) = parts.ttl {
+            registration = registration.with_checks([Check::Ttl { ttl }]);
+        }
+        if let Some(version) = &parts.version {
+            registration = registration.with_version(version);
+        }
+        if let Some(zone) = &parts.zone {
+            registration = registration.with_zone(zone);
+        }
+        for tag in &parts.tags {
+            registration = registration.with_tag(tag);
+        }
+        for (key, value) in &parts.meta {
+            registration = registration.with_meta(key, value);
+        }
+        let registered = registrar.register(registration).await?;
+        self.inner.serving.send_replace(Serving::Announced(registered.id().clone()));
+        Ok(Some(registered))
+    }
+}
+
+/// A bound of requests in flight, or none.
+enum Bound {
+    Fixed(ConcurrencyLimit),
+    Adaptive(AdaptiveLimit),
+}
+
+impl Bound {
+    fn into_layer(self, service: &outrigger_core::ServiceName) -> ConcurrencyLayer {
+        match self {
+            Self::Fixed(limit) => ConcurrencyLayer::new(service.clone(), limit),
+            Self::Adaptive(limit) => ConcurrencyLayer::adaptive(service.clone(), limit),
+        }
+    }
+}
+
+fn concurrency(config: Option<&Concurrency>) -> Result<Bound, BoxError> {
+    Ok(match config {
+        None => Bound::Fixed(ConcurrencyLimit::new(u32::MAX)),
+        Some(Concurrency { max_in_flight, adaptive: None }) => {
+            Bound::Fixed(ConcurrencyLimit::new(*max_in_flight))
+        }
+        Some(Concurrency { max_in_flight, adaptive: Some(adaptive) }) => {
+            let mut adaptive = adaptive.clone();
+            let most = std::num::NonZeroU32::new(*max_in_flight)
+                .ok_or("inbound.concurrency.max_in_flight is 0; allowed is 1 to 1048576")?;
+            adaptive.max = adaptive.max.min(most);
+            Bound::Adaptive(AdaptiveLimit::new(adaptive)?)
+        }
+    })
+}
+
+/// Where others reach the instance: as told, else the listener's address, else the source address
+/// of the machine's route to the outside.
+fn advertised(told: Option<&str>, local: SocketAddr) -> Result<(IpAddr, u16), ServeError> {
+    if let Some(told) = told {
+        if let Ok(address) = told.parse::<SocketAddr>() {
+            return Ok((address.ip(), address.port()));
+        }
+        return match told.parse::<IpAddr>() {
+            Ok(address) => Ok((address, local.port())),
+            Err(_) => Err(ServeError::Advertise { value: told.to_owned() }),
+        };
+    }
+    if !local.ip().is_unspecified() {
+        return Ok((local.ip(), local.port()));
+    }
+    let address = routed_address(local).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    Ok((address, local.port()))
+}
+
+/// The source address of the route to the outside; asks the kernel and sends nothing.
+fn routed_address(local: SocketAddr) -> Option<IpAddr> {
+    // Connecting a datagram socket only looks the route up. The address is one that documentation
+    // reserves (RFC 5737, RFC 3849): no packet is ever sent.
+    let (from, to) =
+        if local.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_wins_and_a_listener_s_own_address_comes_next() {
+        let local: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        assert_eq!(advertised(None, local).expect("valid"), (ip("127.0.0.1"), 8080));
+        assert_eq!(advertised(Some("10.1.2.3"), local).expect("valid"), (ip("10.1.2.3"), 8080));
+        assert_eq!(advertised(Some("10.1.2.3:99"), local).expect("valid"), (ip("10.1.2.3"), 99));
+        let error = advertised(Some("orders.example"), local).expect_err("a name is no address");
+        assert!(error.to_string().contains("ADDRESS or ADDRESS:PORT"));
+    }
+}
