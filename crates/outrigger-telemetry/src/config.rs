@@ -6,7 +6,7 @@ mod otlp;
 use std::time::Duration;
 
 pub use env::EnvError;
-pub use otlp::{Compression, OtlpConfig, OtlpProtocol, PerSignal};
+pub use otlp::{Compression, OtlpConfig, OtlpProtocol, OtlpTls, PerSignal};
 
 use crate::Sampler;
 use crate::propagation::Propagators;
@@ -47,6 +47,7 @@ pub enum TracesExporter {
 /// | `OTEL_EXPORTER_OTLP_TIMEOUT`, `…_{TRACES,METRICS,LOGS}_TIMEOUT` | milliseconds for one message | 10,000 |
 /// | `OTEL_EXPORTER_OTLP_COMPRESSION` | `none`, `gzip` (feature `gzip`) | `none` |
 /// | `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf`, `grpc` (feature `grpc`, spans only) | `http/protobuf` |
+/// | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` | PEM files (feature `tls`) | the system's roots |
 /// | `OTEL_EXPORTER_ZIPKIN_ENDPOINT`, `…_TIMEOUT` | address and milliseconds | `http://localhost:9411/api/v2/spans`, 10,000 |
 /// | `OTEL_BSP_SCHEDULE_DELAY` | milliseconds between two batches | 5,000 |
 /// | `OTEL_BSP_MAX_QUEUE_SIZE` | most spans that wait | 2,048 |

@@ -33,11 +33,21 @@
 //! Where to look next: [`propagation`] for the headers, `docs/metrics.md` for what each metric
 //! means and what to do when it moves, [`TelemetryConfig`] for the environment.
 //!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `tls` (default) | collectors behind `https://` |
+//! | `gzip` | packed messages |
+//! | `grpc` | OTLP over gRPC for spans; metrics and logs stay with HTTP |
+//! | `zipkin` | spans as Zipkin's v2 JSON |
+//! | `tracing-events` | `tracing` events as events of the span that is being served |
+//! | `logs` | `tracing` events as logs over OTLP, with the trace they belong to |
 
 pub mod propagation;
 
 mod client_trace;
 mod config;
+#[cfg(any(feature = "logs", feature = "tracing-events"))]
+mod events;
 mod export;
 mod inherited;
 mod metrics;
@@ -51,9 +61,13 @@ mod try_trace;
 
 pub use client_trace::{ClientTrace, ClientTraceLayer};
 pub use config::{
-    BatchConfig, Compression, EnvError, LogBatchConfig, OtlpConfig, OtlpProtocol, PerSignal,
-    PeriodicConfig, TelemetryConfig, TracesExporter, ZipkinConfig,
+    BatchConfig, Compression, EnvError, LogBatchConfig, OtlpConfig, OtlpProtocol, OtlpTls,
+    PerSignal, PeriodicConfig, TelemetryConfig, TracesExporter, ZipkinConfig,
 };
+#[cfg(feature = "logs")]
+pub use events::LogLayer;
+#[cfg(feature = "tracing-events")]
+pub use events::SpanEventLayer;
 pub use inherited::{Inherited, current, scope};
 pub use metrics::{CATALOGUE, MAX_PAGE, MetricInfo, MetricKind, Metrics};
 pub use request::HttpRequest;

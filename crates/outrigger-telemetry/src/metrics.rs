@@ -62,6 +62,9 @@ pub(crate) struct ExportCounts {
     spans_dropped: Counter,
     spans_failed: Counter,
     span_queue: Gauge,
+    logs_exported: Counter,
+    logs_dropped: Counter,
+    logs_failed: Counter,
     exports: [[Counter; 2]; 3],
 }
 
@@ -70,7 +73,6 @@ pub(crate) struct ExportCounts {
 pub(crate) enum Signal {
     Traces,
     Metrics,
-    #[expect(dead_code, reason = "sent by the feature `logs`")]
     Logs,
 }
 
@@ -96,6 +98,17 @@ impl ExportCounts {
     pub(crate) fn spans_sent(&self, spans: usize, accepted: bool) {
         let counter = if accepted { &self.spans_exported } else { &self.spans_failed };
         counter.add(spans as u64);
+    }
+
+    #[cfg(feature = "logs")]
+    pub(crate) fn log_dropped(&self) {
+        self.logs_dropped.add(1);
+    }
+
+    #[cfg(feature = "logs")]
+    pub(crate) fn logs_sent(&self, logs: usize, accepted: bool) {
+        let counter = if accepted { &self.logs_exported } else { &self.logs_failed };
+        counter.add(logs as u64);
     }
 
     /// What became of a message.
@@ -258,6 +271,12 @@ impl Metrics {
         ];
         family(&c::SPANS, by_result(&spans));
         family(&c::SPAN_QUEUE, one(export.span_queue.sample()));
+        let logs = [
+            ("dropped", &export.logs_dropped),
+            ("exported", &export.logs_exported),
+            ("failed", &export.logs_failed),
+        ];
+        family(&c::LOGS, by_result(&logs));
         let exports = ["traces", "metrics", "logs"].iter().zip(&export.exports);
         let exports = exports.flat_map(|(signal, results)| {
             ["ok", "failed"].iter().zip(results).map(|(result, counter)| {

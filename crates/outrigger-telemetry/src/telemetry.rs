@@ -51,7 +51,6 @@ pub struct ExportStats {
 
 impl Telemetry {
     /// Starts to describe one.
-    #[must_use]
     pub fn builder() -> TelemetryBuilder {
         TelemetryBuilder::default()
     }
@@ -162,6 +161,16 @@ impl Telemetry {
     pub(crate) fn wall_at(&self, then: Instant) -> SystemTime {
         let wall = self.0.clock.wall();
         wall.checked_sub(self.now().saturating_duration_since(then)).unwrap_or(wall)
+    }
+
+    #[cfg(any(feature = "logs", feature = "tracing-events"))]
+    pub(crate) fn wall(&self) -> SystemTime {
+        self.0.clock.wall()
+    }
+
+    #[cfg(feature = "logs")]
+    pub(crate) fn logs(&self) -> Option<&crate::events::LogPipe> {
+        self.0.exporters.logs()
     }
 
     pub(crate) fn service_name(&self) -> Arc<str> {

@@ -97,7 +97,7 @@ impl TelemetryConfig {
         config.disabled = env.parsed("OTEL_SDK_DISABLED", "true, false", flag)?.unwrap_or_default();
         config.service = env.get("OTEL_SERVICE_NAME");
         config.resource = env
-            .parsed("OTEL_RESOURCE_ATTRIBUTES", "key=value, separated by commas", |v| pairs(v))?
+            .parsed("OTEL_RESOURCE_ATTRIBUTES", "key=value, separated by commas", pairs)?
             .unwrap_or_default();
         config.propagators = env.parsed(
             "OTEL_PROPAGATORS",
@@ -169,6 +169,10 @@ fn otlp(env: &Env<'_>, config: &mut TelemetryConfig) -> Result<()> {
     otlp.compression = env
         .parsed("OTEL_EXPORTER_OTLP_COMPRESSION", "none, gzip", compression)?
         .unwrap_or_default();
+    let file = |what: &str| env.get(&format!("OTEL_EXPORTER_OTLP_{what}")).map(Into::into);
+    otlp.tls.certificate = file("CERTIFICATE");
+    otlp.tls.client_certificate = file("CLIENT_CERTIFICATE");
+    otlp.tls.client_key = file("CLIENT_KEY");
     let protocol = |v: &str| match v {
         "http/protobuf" => Some(OtlpProtocol::HttpProtobuf),
         "grpc" => Some(OtlpProtocol::Grpc),

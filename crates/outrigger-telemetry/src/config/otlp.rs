@@ -1,6 +1,7 @@
 //! How the collector is reached.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
@@ -48,6 +49,20 @@ pub struct OtlpConfig {
     pub compression: Compression,
     /// Default `http/protobuf`.
     pub protocol: OtlpProtocol,
+    /// Whom to trust behind `https://`, and who we are; needs the feature `tls`.
+    pub tls: OtlpTls,
+}
+
+/// Files in PEM that are read once, when the handle is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtlpTls {
+    /// Certificates that sign the collector's. Default: those of the system.
+    pub certificate: Option<PathBuf>,
+    /// Our certificate chain; goes with `client_key`.
+    pub client_certificate: Option<PathBuf>,
+    /// Our private key.
+    pub client_key: Option<PathBuf>,
 }
 
 /// One of each for traces, metrics and logs.
@@ -82,6 +97,7 @@ impl Default for OtlpConfig {
             timeout: PerSignal { traces: ten, metrics: ten, logs: ten },
             compression: Compression::None,
             protocol: OtlpProtocol::HttpProtobuf,
+            tls: OtlpTls::default(),
         }
     }
 }
@@ -126,6 +142,7 @@ impl fmt::Debug for OtlpConfig {
             .field("timeout", &self.timeout)
             .field("compression", &self.compression)
             .field("protocol", &self.protocol)
+            .field("tls", &self.tls)
             .finish()
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn span_data(span: &FinishedSpan, scope: &InstrumentationScope) -> Sp
         .collect();
     SpanData {
         span_context: context(span.trace_id, span.span_id, span.flags),
-        parent_span_id: span.parent.map_or(SpanId::INVALID, |id| SpanId::from(id)),
+        parent_span_id: span.parent.map_or(SpanId::INVALID, SpanId::from),
         parent_span_is_remote: span.parent_is_remote,
         span_kind: match span.kind {
             SpanKind::Internal => SdkKind::Internal,

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use prost::Message;
 use tokio::runtime::Handle;
@@ -11,9 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::client::{ExportClient, ExportError};
-use crate::BuildError;
-use crate::config::TelemetryConfig;
+use super::client::{ExportClient, ExportError, Tls};
+use crate::config::{Compression, TelemetryConfig};
 use crate::metrics::{Metrics, Signal};
 
 /// The task that sends metrics; ends when this is dropped.
@@ -28,23 +26,25 @@ impl MetricsTask {
         config: &TelemetryConfig,
         runtime: &Handle,
         metrics: &Arc<Metrics>,
+        tls: &Tls,
         started: SystemTime,
-    ) -> Result<Option<Self>, BuildError> {
-        let Some(address) = config.otlp.address(Signal::Metrics) else { return Ok(None) };
+    ) -> Option<Self> {
+        let address = config.otlp.address(Signal::Metrics)?;
         if config.metrics_off {
-            return Ok(None);
+            return None;
         }
         let timeout = config.metrics.timeout.min(*config.otlp.timeout.of(Signal::Metrics));
         let sender = Sender {
-            client: ExportClient::new(runtime, timeout),
+            client: ExportClient::new(runtime, timeout, tls.clone()),
             address,
             headers: config.otlp.headers.of(Signal::Metrics).clone(),
+            compression: config.otlp.compression,
             metrics: Arc::downgrade(metrics),
             started,
         };
         let (flushes, asked) = mpsc::channel(1);
         let task = runtime.spawn(sender.run(config.metrics.interval, asked)).abort_handle();
-        Ok(Some(Self { flushes, task }))
+        Some(Self { flushes, task })
     }
 
     pub(super) async fn flush(&self, limit: Duration) {
@@ -72,6 +72,7 @@ struct Sender {
     client: ExportClient,
     address: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
+    compression: Compression,
     metrics: Weak<Metrics>,
     started: SystemTime,
 }
@@ -106,9 +107,11 @@ impl Sender {
         #[expect(clippy::disallowed_methods, reason = "an export is labelled with the time of day")]
         let now = SystemTime::now();
         let message = metrics.otlp(self.started, now).encode_to_vec();
+        let (body, encoding) = super::pack(message, self.compression)?;
         let mut request = Request::post(&self.address)
             .header(header::CONTENT_TYPE, "application/x-protobuf")
-            .body(Bytes::from(message))?;
+            .body(body)?;
+        request.headers_mut().extend(encoding.map(|e| (header::CONTENT_ENCODING, e)));
         request.headers_mut().extend(self.headers.iter().cloned());
         let answer = self.client.send(request).await?;
         if answer.status().is_success() {

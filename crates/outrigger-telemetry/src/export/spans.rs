@@ -15,10 +15,10 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Handle;
 
-use super::client::ExportClient;
+use super::client::{ExportClient, Tls};
 use super::encode;
 use crate::BuildError;
-use crate::config::{OtlpProtocol, TelemetryConfig, TracesExporter};
+use crate::config::{Compression, OtlpProtocol, TelemetryConfig, TracesExporter};
 use crate::metrics::{Metrics, Signal};
 use crate::span::FinishedSpan;
 
@@ -39,21 +39,20 @@ impl SpanPipe {
         config: &TelemetryConfig,
         runtime: &Handle,
         metrics: &Arc<Metrics>,
+        tls: &Tls,
     ) -> Result<Option<Self>, BuildError> {
         let processor = match config.traces {
             TracesExporter::None => return Ok(None),
-            TracesExporter::Otlp if config.otlp.protocol == OtlpProtocol::Grpc => {
-                let (key, wanted) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-                return Err(BuildError::NotBuilt { key, wanted, feature: "grpc" });
+            TracesExporter::Otlp if config.otlp.address(Signal::Traces).is_none() => {
+                return Ok(None);
             }
-            TracesExporter::Otlp => match otlp(config, runtime)? {
-                Some(exporter) => processor(exporter, config, metrics),
-                None => return Ok(None),
+            TracesExporter::Otlp => match config.otlp.protocol {
+                OtlpProtocol::HttpProtobuf => {
+                    processor(otlp(config, runtime, tls)?, config, metrics)
+                }
+                OtlpProtocol::Grpc => grpc(config, runtime, metrics)?,
             },
-            TracesExporter::Zipkin => {
-                let (key, wanted) = ("OTEL_TRACES_EXPORTER", "zipkin");
-                return Err(BuildError::NotBuilt { key, wanted, feature: "zipkin" });
-            }
+            TracesExporter::Zipkin => zipkin(config, runtime, metrics, tls)?,
         };
         Ok(Some(Self {
             processor: Arc::new(processor),
@@ -108,8 +107,9 @@ fn processor<E: SpanExporter + 'static>(
 fn otlp(
     config: &TelemetryConfig,
     runtime: &Handle,
-) -> Result<Option<opentelemetry_otlp::SpanExporter>, BuildError> {
-    let Some(address) = config.otlp.address(Signal::Traces) else { return Ok(None) };
+    tls: &Tls,
+) -> Result<opentelemetry_otlp::SpanExporter, BuildError> {
+    let address = config.otlp.address(Signal::Traces).unwrap_or_default();
     let timeout = *config.otlp.timeout.of(Signal::Traces);
     let headers = config.otlp.headers.of(Signal::Traces);
     let headers: HashMap<_, _> = headers
@@ -118,13 +118,75 @@ fn otlp(
         .collect();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
-        .with_http_client(ExportClient::new(runtime, timeout))
+        .with_http_client(ExportClient::new(runtime, timeout, tls.clone()))
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(address.to_string())
         .with_headers(headers)
         .with_timeout(timeout);
-    let exporter = exporter.build().map_err(|e| BuildError::Exporter(e.into()))?;
-    Ok(Some(exporter))
+    let exporter = match config.otlp.compression {
+        Compression::Gzip => exporter.with_compression(opentelemetry_otlp::Compression::Gzip),
+        Compression::None => exporter,
+    };
+    exporter.build().map_err(|e| BuildError::Exporter(e.into()))
+}
+
+#[cfg(feature = "grpc")]
+fn grpc(
+    config: &TelemetryConfig,
+    runtime: &Handle,
+    metrics: &Arc<Metrics>,
+) -> Result<BatchSpanProcessor, BuildError> {
+    use opentelemetry_otlp::WithTonicConfig;
+    use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+
+    let otlp = &config.otlp;
+    // gRPC has one address for all signals, and its paths are its own.
+    let address = otlp.signals.traces.as_ref().or(otlp.endpoint.as_ref());
+    let headers = otlp.headers.of(Signal::Traces).iter().cloned().collect();
+    // The channel is driven by tasks of this runtime, whatever thread asks for an export.
+    let _inside = runtime.enter();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(address.map(ToString::to_string).unwrap_or_default())
+        .with_metadata(MetadataMap::from_headers(headers))
+        .with_timeout(*otlp.timeout.of(Signal::Traces))
+        .build()
+        .map_err(|e| BuildError::Exporter(e.into()))?;
+    Ok(processor(exporter, config, metrics))
+}
+
+#[cfg(not(feature = "grpc"))]
+fn grpc(
+    _config: &TelemetryConfig,
+    _runtime: &Handle,
+    _metrics: &Arc<Metrics>,
+) -> Result<BatchSpanProcessor, BuildError> {
+    let (key, wanted) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    Err(BuildError::NotBuilt { key, wanted, feature: "grpc" })
+}
+
+#[cfg(feature = "zipkin")]
+fn zipkin(
+    config: &TelemetryConfig,
+    runtime: &Handle,
+    metrics: &Arc<Metrics>,
+    tls: &Tls,
+) -> Result<BatchSpanProcessor, BuildError> {
+    let client = ExportClient::new(runtime, config.zipkin.timeout, tls.clone());
+    let service = metrics.resource.first().map(|(_, name)| name.clone()).unwrap_or_default();
+    let address = config.zipkin.endpoint.clone();
+    Ok(processor(super::zipkin::ZipkinExporter::new(client, address, service), config, metrics))
+}
+
+#[cfg(not(feature = "zipkin"))]
+fn zipkin(
+    _config: &TelemetryConfig,
+    _runtime: &Handle,
+    _metrics: &Arc<Metrics>,
+    _tls: &Tls,
+) -> Result<BatchSpanProcessor, BuildError> {
+    let (key, wanted) = ("OTEL_TRACES_EXPORTER", "zipkin");
+    Err(BuildError::NotBuilt { key, wanted, feature: "zipkin" })
 }
 
 /// An exporter whose batches are counted.

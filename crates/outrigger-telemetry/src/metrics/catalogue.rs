@@ -132,6 +132,8 @@ catalogue! {
         "Finished spans: exported, dropped because the queue was full, or refused by the collector";
     SPAN_QUEUE = "outrigger.telemetry.queue", "{span}", Gauge, [],
         "Finished spans that wait for the collector";
+    LOGS = "outrigger.telemetry.logs", "{record}", Counter, ["outrigger.result"],
+        "Logs: exported, dropped because the queue was full, or refused by the collector";
     EXPORTS = "outrigger.telemetry.exports", "{export}", Counter, ["outrigger.signal", "outrigger.result"],
         "Messages to the collector";
     OVERFLOW = "outrigger.telemetry.overflow", "{series}", Counter, ["outrigger.metric"],
