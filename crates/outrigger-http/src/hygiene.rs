@@ -193,7 +193,7 @@ fn prepare_http2<B>(request: &mut Request<B>, own: &OwnName, host: bool, tls: bo
         .and_then(|host| Authority::from_maybe_shared(host).ok());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-    let authority = from_host.or(parts.authority.take());
+    let authority = from_host.or_else(|| parts.authority.take());
     let authority = match authority {
         // Whoever writes a password into a URI does not mean the endpoint's log.
         Some(authority) if authority.as_str().contains('@') => host_of(&authority).parse().ok(),

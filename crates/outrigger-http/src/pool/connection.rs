@@ -335,7 +335,10 @@ struct NoPreface;
 
 /// Spawns what hyper asks for, and listens to the first of it, which is the task that reads.
 #[derive(Clone)]
-struct Ears(Arc<Mutex<Option<(Arc<Wire>, oneshot::Sender<()>)>>>);
+struct Ears(Arc<Mutex<Option<FirstTask>>>);
+
+/// What the first task is watched with.
+type FirstTask = (Arc<Wire>, oneshot::Sender<()>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Ears {
     fn execute(&self, future: F) {

@@ -40,6 +40,7 @@ pub(crate) struct EndpointPool<B: OutboundBody> {
     state: Mutex<State<B>>,
 }
 
+#[expect(clippy::vec_box, reason = "what is handed from hand to hand per request is the pointer")]
 struct State<B: OutboundBody> {
     /// Last in, first out: the rest may age and be closed.
     idle: Vec<Box<Single<B>>>,
@@ -374,6 +375,9 @@ impl<B: OutboundBody> EndpointPool<B> {
     }
 }
 
+/// Connections that were taken out, to be dropped once the lock is given back.
+type Closed<B> = (Vec<Box<Single<B>>>, Vec<Arc<Multiplexed<B>>>);
+
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swept {
@@ -431,7 +435,7 @@ impl<B: OutboundBody> State<B> {
     }
 
     /// Takes out what has expired or was closed by the endpoint.
-    fn sweep(&mut self, tick: u32, keep: u32) -> (Vec<Box<Single<B>>>, Vec<Arc<Multiplexed<B>>>) {
+    fn sweep(&mut self, tick: u32, keep: u32) -> Closed<B> {
         let singles: Vec<_> = self.idle.extract_if(.., |single| !single.is_usable(tick)).collect();
         let shared: Vec<_> = self
             .multiplexed

@@ -32,7 +32,9 @@ async fn first_answered_with(
                             let length = path.len();
                             write(
                                 &mut tcp,
-                                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{path}"),
+                                format!(
+                                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{path}"
+                                ),
                             )
                             .await;
                         }
@@ -78,7 +80,8 @@ async fn bytes_after_the_answer_do_not_become_the_next_answer() {
 
 #[tokio::test]
 async fn a_body_where_none_may_be_does_not_become_the_next_answer() {
-    let answer = "HTTP/1.1 204 No Content\r\ncontent-length: 30\r\n\r\nHTTP/1.1 200 OK\r\n\r\npoison";
+    let answer =
+        "HTTP/1.1 204 No Content\r\ncontent-length: 30\r\n\r\nHTTP/1.1 200 OK\r\n\r\npoison";
     let (status, body) = first_answered_with(answer, true).await.expect("an empty answer");
     assert_eq!((status.as_u16(), &*body), (204, ""));
 }
@@ -93,9 +96,8 @@ async fn a_flood_of_interim_answers_ends() {
 
 #[tokio::test]
 async fn a_few_interim_answers_are_skipped() {
-    let answer = format!(
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n{OK}"
-    );
+    let answer =
+        format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n{OK}");
     let (_, body) = first_answered_with(answer, true).await.expect("answered");
     assert_eq!(body, "ok");
 }

@@ -27,10 +27,7 @@ struct PollFn<F>(F);
 impl<F: FnMut(&mut Context<'_>) -> Poll<Option<T>> + Unpin, T> futures_core::Stream for PollFn<F> {
     type Item = T;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<T>> {
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         (self.0)(cx)
     }
 }
@@ -220,8 +217,10 @@ fn answer_one(stream: &mut std::net::TcpStream, protocol: Protocol) {
 #[tokio::test]
 async fn connection_close_is_obeyed_and_not_passed_on() {
     let (listener, endpoint) = listen().await;
-    let connections =
-        answer_all(listener, "HTTP/1.1 200 OK\r\nconnection: close, x-secret\r\nx-secret: 1\r\nkeep-alive: timeout=5\r\ncontent-length: 2\r\n\r\nok");
+    let connections = answer_all(
+        listener,
+        "HTTP/1.1 200 OK\r\nconnection: close, x-secret\r\nx-secret: 1\r\nkeep-alive: timeout=5\r\ncontent-length: 2\r\n\r\nok",
+    );
     let pool = pool(|_| {});
 
     for _ in 0..3 {
@@ -482,8 +481,7 @@ async fn a_future_that_is_dropped_in_flight_closes_its_connection() {
 #[tokio::test]
 async fn a_body_that_is_dropped_before_its_end_closes_its_connection() {
     let (listener, endpoint) = listen().await;
-    let connections =
-        answer_all(listener, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
+    let connections = answer_all(listener, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
     let pool = pool(|_| {});
 
     for asked in 1..=3 {

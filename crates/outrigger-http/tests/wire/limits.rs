@@ -192,8 +192,10 @@ async fn an_endpoint_that_keeps_for_less_is_believed() {
 #[tokio::test]
 async fn an_endpoint_that_keeps_nothing_is_believed() {
     let (listener, endpoint) = listen().await;
-    let connections =
-        answer_all(listener, "HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 2\r\n\r\nok");
+    let connections = answer_all(
+        listener,
+        "HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 2\r\n\r\nok",
+    );
     let pool = pool(|_| {});
     for _ in 0..3 {
         get(&pool, &endpoint, "/").await.expect("answered");

@@ -43,11 +43,8 @@ pub(crate) async fn listen_for(protocol: Protocol) -> (TcpListener, Endpoint) {
 
 pub(crate) fn endpoint(address: std::net::SocketAddr, protocol: Protocol) -> Endpoint {
     let id = format!("stock-{}", address.port());
-    let mut instance = Instance::new(
-        id.parse().expect("valid id"),
-        "stock".parse().expect("valid name"),
-        address,
-    );
+    let mut instance =
+        Instance::new(id.parse().expect("valid id"), "stock".parse().expect("valid name"), address);
     instance.protocol = protocol;
     Endpoint::new(Arc::new(instance), address)
 }
@@ -71,7 +68,11 @@ pub(crate) fn request(path: &str) -> Request<Out> {
 }
 
 /// Sends a GET and reads the answer to its end.
-pub(crate) async fn get(pool: &Pool<Out>, endpoint: &Endpoint, path: &str) -> Result<String, Failed> {
+pub(crate) async fn get(
+    pool: &Pool<Out>,
+    endpoint: &Endpoint,
+    path: &str,
+) -> Result<String, Failed> {
     let response = send(pool, endpoint, request(path)).await?;
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&body).into_owned())

@@ -48,6 +48,11 @@ async fn serve(
     (endpoint.address(), task)
 }
 
+fn now() -> tokio::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
+    tokio::time::Instant::now()
+}
+
 fn open() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(0))
 }
@@ -88,7 +93,7 @@ async fn both_versions_are_served_on_one_port() {
 async fn a_peer_that_says_nothing_is_shown_the_door() {
     let (address, _server) = serve(|_| {}, open(), std::future::pending()).await;
     for half in ["", "PRI * HTT", "GET / HTTP/1.1\r\nhost: a\r\nx: "] {
-        let started = tokio::time::Instant::now();
+        let started = now();
         let mut tcp = connect(address).await;
         write(&mut tcp, half).await;
         assert_eq!(rest(&mut tcp).await, "", "no answer to {half:?}");
@@ -104,7 +109,7 @@ async fn a_head_that_trickles_on_a_kept_connection_is_timed_from_its_first_byte(
     write(&mut tcp, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     answer(&mut tcp).await.expect("answered");
     tokio::time::sleep(Duration::from_secs(40)).await;
-    let started = tokio::time::Instant::now();
+    let started = now();
     write(&mut tcp, "GET / HT").await;
     assert_eq!(rest(&mut tcp).await, "");
     let took = started.elapsed();
@@ -120,7 +125,7 @@ async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
         answer(&mut tcp).await.expect("still there after a minute without a request");
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
-    let started = tokio::time::Instant::now();
+    let started = now();
     assert_eq!(rest(&mut tcp).await, "");
     let took = started.elapsed();
     assert!(took <= Duration::from_secs(60), "75 s to 94 s in all: {took:?}");
@@ -185,7 +190,7 @@ async fn a_drain_ends_in_time() {
     let mut busy = connect(address).await;
     write(&mut busy, "GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let started = tokio::time::Instant::now();
+    let started = now();
     stop.notify_one();
 
     let drained = server.await.expect("no panic");

@@ -69,9 +69,10 @@ fn server(authority: &Authority, name: &str) -> Server {
 #[tokio::test]
 async fn alpn_chooses_the_version_and_the_service_name_is_expected() {
     let authority = authority();
-    for (protocol, wanted) in
-        [(Protocol::Https, "HTTP/2.0 tls=true shown=0"), (Protocol::Grpcs, "HTTP/2.0 tls=true shown=0")]
-    {
+    for (protocol, wanted) in [
+        (Protocol::Https, "HTTP/2.0 tls=true shown=0"),
+        (Protocol::Grpcs, "HTTP/2.0 tls=true shown=0"),
+    ] {
         let endpoint = serve(server(&authority, "stock"), protocol).await;
         let pool = tls_pool(&authority, None);
         let tasks: Vec<_> = (0..20)
