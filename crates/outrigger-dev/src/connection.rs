@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
+use http::header::{CONTENT_LENGTH, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -22,8 +22,6 @@ use crate::request::{Query, Request};
 use crate::routes;
 use crate::routes::kv;
 use crate::shared::Shared;
-
-const DEFAULT_POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
 
 /// Bound of bodies that are not values: the largest registration is a few kilobytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -103,13 +101,10 @@ async fn connection(
 }
 
 async fn respond(shared: Arc<Shared>, request: http::Request<Incoming>) -> Response<Full<Bytes>> {
-    let allows = shared.with(|state| state.acl.default_allow);
     let mut reply = match read(request).await {
         Ok((path, request)) => routes::answer(shared, &path, request).await,
         Err(reply) => reply,
     };
-    let policy = if allows { "allow" } else { "deny" };
-    reply.set(DEFAULT_POLICY, HeaderValue::from_static(policy));
     reply.set(VARY, HeaderValue::from_static("Accept-Encoding"));
     reply.into_response()
 }

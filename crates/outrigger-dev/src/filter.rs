@@ -4,7 +4,8 @@
 //! `matches`, `not matches`, `and`, `or`, `not` and parentheses, over the fields that each answer has.
 //!
 //! *Source*: Consul's documentation of filtering; a key that a map does not have answers like an
-//! absent value: it equals nothing, is in nothing and is empty.
+//! absent value: it equals nothing and is in nothing. (`matches` and `not matches` are
+//! both true of it, as in Consul.)
 
 use regex_lite::Regex;
 use serde_json::Value;
@@ -68,6 +69,11 @@ impl Expression {
             Self::Not(inner) => !inner.holds(value),
             Self::Match { path, kind, test, negated } => {
                 let found = path.iter().try_fold(value, |at, key| at.get(key));
+                if found.is_none() && *kind == Kind::MapValue && matches!(test, Test::Matches(_)) {
+                    // Consul's own rule, strange as it is: what is not there matches anything, and
+                    // also matches nothing.
+                    return true;
+                }
                 test.holds(*kind, found) != *negated
             }
         }
@@ -100,10 +106,7 @@ impl Test {
                 Some(Value::String(text)) => text.is_empty(),
                 _ => true,
             },
-            Self::Matches(regex) => match (kind, found) {
-                (Kind::MapValue, None) => false,
-                _ => regex.is_match(text(found)),
-            },
+            Self::Matches(regex) => regex.is_match(text(found)),
         }
     }
 }
@@ -161,6 +164,9 @@ mod tests {
     fn a_key_that_is_not_there_equals_nothing() {
         assert!(!accepts("Service.Meta.nope == \"\""));
         assert!(accepts("Service.Meta.nope != rust"));
+        assert!(
+            accepts("Service.Meta.nope matches x") && accepts("Service.Meta.nope not matches x")
+        );
         assert!(accepts("Service.Meta[\"zone\"] == \"a b\""));
         assert!(accepts("Node.Meta is empty"));
         assert!(

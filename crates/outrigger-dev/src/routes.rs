@@ -24,6 +24,7 @@ mod session;
 mod status;
 mod txn;
 
+const DEFAULT_POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
 const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
@@ -177,17 +178,12 @@ pub(crate) async fn answer(shared: Arc<Shared>, path: &str, mut request: Request
         };
         return Reply::text(http::StatusCode::NOT_FOUND, why);
     };
-    if request.method == "OPTIONS" {
-        let mut reply = Reply::ok();
-        reply.set_text(http::header::ALLOW, &crate::reply::allowed_methods(methods));
-        return reply;
-    }
-    if !methods.contains(&request.method.as_str()) {
-        return Refusal::Method { method: request.method, allowed: methods }.into();
-    }
     rest.clone_into(&mut request.rest);
     let call = Call { request, shared };
-    call.run(endpoint).await.unwrap_or_else(|refusal| refused(endpoint, refusal))
+    let policy = if call.state().acl.default_allow { "allow" } else { "deny" };
+    let mut reply = call.answer(methods, endpoint).await;
+    reply.set(DEFAULT_POLICY, HeaderValue::from_static(policy));
+    reply
 }
 
 /// Some of Consul's errors carry an index too: always 1, as without a leader. A client that takes it
@@ -220,6 +216,19 @@ fn refused(endpoint: Endpoint, refusal: Refusal) -> Reply {
 }
 
 impl Call {
+    async fn answer(&self, methods: &'static [&'static str], endpoint: Endpoint) -> Reply {
+        let method = self.request.method.as_str();
+        if method == "OPTIONS" {
+            let mut reply = Reply::ok();
+            reply.set_text(http::header::ALLOW, &crate::reply::allowed_methods(methods));
+            return reply;
+        }
+        if !methods.contains(&method) {
+            return Refusal::Method { method: method.to_owned(), allowed: methods }.into();
+        }
+        self.run(endpoint).await.unwrap_or_else(|refusal| refused(endpoint, refusal))
+    }
+
     async fn run(&self, endpoint: Endpoint) -> Outcome {
         match endpoint {
             Endpoint::AclPolicies => self.acl_policies(),
