@@ -31,7 +31,10 @@ impl Told {
             last_contact_ms: text("x-consul-lastcontact")
                 .and_then(|value| value.trim().parse().ok())
                 .unwrap_or(0),
-            known_leader: !is("x-consul-knownleader", "false"),
+            // Consul 1.22 answers waiting reads of health from a stream that knows nothing of
+            // leaders, and says "false" in every one of them.
+            known_leader: !is("x-consul-knownleader", "false")
+                || is("x-consul-query-backend", "streaming"),
             filtered: is("x-consul-results-filtered-by-acls", "true"),
         }
     }
@@ -82,6 +85,15 @@ mod tests {
             assert_eq!(told(text), None, "{text:?}");
         }
         assert_eq!(told(" 7 "), Some(7));
+    }
+
+    #[test]
+    fn a_streamed_answer_does_not_speak_of_leaders() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-consul-knownleader", "false".parse().expect("a header value"));
+        assert!(!Told::read(&headers).known_leader);
+        headers.insert("x-consul-query-backend", "streaming".parse().expect("a header value"));
+        assert!(Told::read(&headers).known_leader);
     }
 
     #[test]

@@ -258,17 +258,20 @@ async fn rolling_restart(
     let began = Instant::now_by_program();
     let roles = [Role::Inventory, Role::Pricing, Role::Orders, Role::Storefront];
     let total: usize = roles.iter().map(|role| cast.of(*role).count()).sum();
-    let step = span * 4 / 5 / u32::try_from(total.max(1)).unwrap_or(1);
+    let step = span * 3 / 5 / u32::try_from(total.max(1)).unwrap_or(1);
+    // The next one starts while the one before still says goodbye to its callers.
+    let mut leaving = tokio::task::JoinSet::new();
     for role in roles {
         for _ in 0..cast.of(role).count() {
             let next = Instant::now_by_program() + step;
             let old = cast.take(role).context("an instance to restart")?;
             cast.replace(role).await?;
             board.note(format!("{} is restarted", old.name));
-            old.drain().await;
+            leaving.spawn(old.drain());
             sleep_until(next).await;
         }
     }
+    leaving.join_all().await;
     findings.measured(format!("{total} instances in {:.1} s", began.elapsed().as_secs_f64()));
     sleep_until(ends).await;
     Ok(())

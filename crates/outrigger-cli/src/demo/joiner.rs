@@ -37,7 +37,6 @@ impl Joiner {
             .consul(self.registry.clone())
             .version(env!("CARGO_PKG_VERSION"))
             .ttl(TTL)
-            .notice(Duration::from_millis(300))
             .observer(self.board.observer(name))
             .span_sink(Arc::clone(&self.spans))
             .sample_ratio(sample);

@@ -54,11 +54,16 @@ async fn visit(visitors: &Fleet, id: u64) -> Ending {
     };
     let status = response.status();
     if status != 200 {
-        let reason = response
-            .headers()
-            .get("x-outrigger-reason")
-            .and_then(|reason| reason.to_str().ok())
-            .unwrap_or("status");
+        let ours = response.headers().get("x-outrigger-reason").cloned();
+        let reason = ours.as_ref().and_then(|reason| reason.to_str().ok()).map(str::to_owned);
+        // Not ours: a service of the demo passed on what it met, and says so.
+        let reason = match reason {
+            Some(reason) => reason,
+            None => match response.into_body().json::<Value>().await {
+                Ok(answer) => answer["error"].as_str().unwrap_or("status").to_owned(),
+                Err(_) => "status".to_owned(),
+            },
+        };
         return Ending::Failed(format!("{}_{reason}", status.as_u16()));
     }
     match response.into_body().json::<Value>().await {

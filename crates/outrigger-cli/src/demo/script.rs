@@ -86,7 +86,7 @@ pub(crate) const SCRIPT: [Chapter; 7] = [
         title: "Everything is restarted, one by one",
         promise: "no failed request",
         act: Act::RollingRestart,
-        share: 4,
+        share: 6,
     },
 ];
 
