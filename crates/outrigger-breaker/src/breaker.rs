@@ -13,7 +13,7 @@ use crate::machine::{Machine, Path, Reading, Word};
 use crate::permit::{Open, Permit, Role};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, Swap};
 use crate::transition::{Cause, Listener, Transition};
-use crate::window::{CallWindow, Mark, Run, Sliding, Tally, TimeWindow};
+use crate::window::{CallWindow, Mark, Run, Settled, Sliding, Tally, TimeWindow};
 
 /// A circuit: closed, open, half-open. A clone is another handle to the same one.
 ///
@@ -213,6 +213,7 @@ pub(crate) struct Core {
     pub(crate) generation: u64,
     pub(crate) window: Arc<Sliding>,
     pub(crate) run: Arc<Run>,
+    pub(crate) settled: Settled,
 }
 
 impl Core {
@@ -223,7 +224,8 @@ impl Core {
         nanos: u64,
     ) -> Self {
         let window = Self::window(&config, machine, nanos);
-        Self { config, generation, window, run: Arc::new(Run::default()) }
+        let settled = Settled::default();
+        Self { config, generation, window, run: Arc::new(Run::default()), settled }
     }
 
     pub(crate) fn window(config: &BreakerConfig, machine: &Machine, nanos: u64) -> Arc<Sliding> {
@@ -246,6 +248,11 @@ impl Core {
         }
     }
 
+    #[inline]
+    const fn holds_enough(&self, tally: Tally) -> bool {
+        tally.total >= self.config.min_calls.get() as u64
+    }
+
     /// Why the circuit should open now.
     #[inline]
     fn verdict(&self, tally: Option<Tally>, run: u32) -> Option<Cause> {
@@ -253,7 +260,7 @@ impl Core {
         if config.consecutive_failures.is_some_and(|most| run >= most.get()) {
             return Some(Cause::ConsecutiveFailures);
         }
-        let tally = tally.filter(|tally| tally.total >= u64::from(config.min_calls.get()))?;
+        let tally = tally.filter(|&tally| self.holds_enough(tally))?;
         if config.failure_ratio.is_reached_by(tally.failed, tally.total) {
             return Some(Cause::FailureRatio);
         }
@@ -356,11 +363,13 @@ impl Shared {
             let failed = mark.failed || mark.slow;
             return self.locked(|control| control.ask_policy(self, generation, failed, nanos));
         }
-        let tally = core.window.record(nanos, mark);
+        let tally = core.window.record(nanos, mark, &core.settled);
         let run = core.run.record(mark.failed);
         if let Some(cause) = core.verdict(tally, run) {
             drop(core);
             self.trip(generation, cause, nanos);
+        } else if tally.is_some_and(|tally| core.holds_enough(tally)) {
+            core.window.settle(nanos, &core.settled);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::machine::{Machine, Path};
 use crate::permit::{Open, Role};
 use crate::sync::Ordering;
 use crate::transition::{Cause, Outbox, Transition};
+use crate::window::Settled;
 
 /// All that is not needed while the circuit is closed.
 #[derive(Debug)]
@@ -185,7 +186,8 @@ impl Control {
         drop(core);
         let longest = lengthened(shared, config.max_open_for, &config);
         let (probes, max_half_open) = (config.probes.get(), nanos_of(config.max_half_open));
-        shared.core.store(Core { config, generation, window, run });
+        let settled = Settled::default();
+        shared.core.store(Core { config, generation, window, run, settled });
 
         if before.is_judging() != after.is_judging() || !after.is_judging() {
             let from = shared.word.load().path();

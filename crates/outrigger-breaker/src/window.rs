@@ -39,14 +39,22 @@ pub(crate) enum Sliding {
 }
 
 impl Sliding {
-    /// Adds a call at `now` (nanoseconds); answers what the window holds, unless no ratio can be
-    /// reached since nothing in it is failed or slow.
+    /// Adds a call at `now` (nanoseconds); answers what the window holds, unless this call cannot
+    /// have made a ratio be reached.
     #[inline]
-    pub(crate) fn record(&self, now: u64, mark: Mark) -> Option<Tally> {
+    pub(crate) fn record(&self, now: u64, mark: Mark, settled: &Settled) -> Option<Tally> {
         match self {
-            Self::Time(window) => window.record(now, mark),
+            Self::Time(window) => window.record(now, mark, settled),
             Self::Calls(window) => window.record(mark),
             Self::Foreign => None,
+        }
+    }
+
+    /// Takes note that what the window holds at `now` was judged, and is not to be acted upon.
+    #[inline]
+    pub(crate) fn settle(&self, now: u64, settled: &Settled) {
+        if let Self::Time(window) = self {
+            settled.note(window.slice(now));
         }
     }
 
@@ -56,6 +64,27 @@ impl Sliding {
             Self::Calls(window) => window.tally(),
             Self::Foreign => Tally::default(),
         }
+    }
+}
+
+/// The slice in which the window held enough calls and no ratio was reached, plus one; 0 for none.
+///
+/// As long as the slice lasts, calls do not leave the window, and a good one only lowers the
+/// ratios: it need not look at the sums. It belongs to one set of thresholds.
+#[derive(Debug, Default)]
+pub(crate) struct Settled(AtomicU64);
+
+impl Settled {
+    #[inline]
+    fn note(&self, slice: u64) {
+        if !self.holds(slice) {
+            self.0.store(slice + 1, ORDER);
+        }
+    }
+
+    #[inline]
+    fn holds(&self, slice: u64) -> bool {
+        self.0.load(ORDER) == slice + 1
     }
 }
 
@@ -106,7 +135,7 @@ impl TimeWindow {
     }
 
     #[inline]
-    pub(crate) fn record(&self, now: u64, mark: Mark) -> Option<Tally> {
+    pub(crate) fn record(&self, now: u64, mark: Mark, settled: &Settled) -> Option<Tally> {
         let slice = self.slice(now);
         let number = slice as u32;
         let counters = &self.slices[(number % SLICES) as usize];
@@ -124,18 +153,27 @@ impl TimeWindow {
         if mark.slow {
             add(&counters.slow, number);
         }
+        if !bad && settled.holds(slice) {
+            return None;
+        }
         let in_sight = self.newest_bad.load(ORDER) + u64::from(SLICES) > slice + 1;
         in_sight.then(|| self.tally(slice))
     }
 
     pub(crate) fn tally(&self, slice: u64) -> Tally {
         let number = slice as u32;
-        let sum = |counter: fn(&Slice) -> &AtomicU64| {
-            self.slices.iter().map(|slice| held(counter(slice).load(ORDER), number)).sum()
-        };
+        let mut tally = Tally::default();
         // Parts before the total, for the same reason as above.
-        let (failed, slow) = (sum(|slice| &slice.failed), sum(|slice| &slice.slow));
-        Tally { total: sum(|slice| &slice.total), failed, slow }
+        for slice in &self.slices {
+            tally.failed += held(slice.failed.load(ORDER), number);
+        }
+        for slice in &self.slices {
+            tally.slow += held(slice.slow.load(ORDER), number);
+        }
+        for slice in &self.slices {
+            tally.total += held(slice.total.load(ORDER), number);
+        }
+        tally
     }
 }
 

@@ -89,9 +89,9 @@ impl KeyedRateLimit {
         self.plan.load().config.clone()
     }
 
-    /// Takes another configuration over. The tokens that were taken stay taken; a full bucket is
-    /// full under the new burst. Another `max_keys` moves the buckets to another table, where what
-    /// is taken by others in that moment, some milliseconds for a million keys, is forgotten.
+    /// Takes another configuration over. The tokens that are left stay, as far as the new burst
+    /// holds them, and none are added. Another `max_keys` moves the buckets to another table; what
+    /// others take in that moment, some milliseconds for a million keys, is forgotten.
     ///
     /// # Errors
     /// [`ConfigError`] names the value that is out of range; nothing changes then.

@@ -88,8 +88,8 @@ impl RateLimit {
         self.plan.load().config.clone()
     }
 
-    /// Takes another configuration over. The tokens that were taken stay taken; a full bucket is
-    /// full under the new burst.
+    /// Takes another configuration over. The tokens that are left stay, as far as the new burst
+    /// holds them, and none are added.
     ///
     /// # Errors
     /// [`ConfigError`] names the value that is out of range; nothing changes then.

@@ -6,8 +6,8 @@ use governor::nanos::Nanos;
 ///
 /// A state is one word: the instant at which the bucket is full again, in nanoseconds (60 bits, 36
 /// years), and which set of parameters wrote it (4 bits). So a reload touches no bucket: each is
-/// translated when it is next used, in the same compare-and-swap. The tokens that were missing at
-/// the reload are missing after it; what was full is full.
+/// translated when it is next used, in the same compare-and-swap. The tokens that were left at the
+/// reload are left after it, as far as the new burst holds them, and none are added.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
     version: usize,
@@ -70,13 +70,13 @@ impl Scale {
             let old = self.sets[version];
             version = (version + 1) & MASK;
             let new = self.sets[version];
-            if let Some(missing @ 1..) = full_at.checked_sub(old.ended) {
-                // Rounded up: a reload gives nothing away.
-                let missing = (u128::from(missing) * u128::from(new.interval))
-                    .div_ceil(u128::from(old.interval.max(1)));
-                let missing = u64::try_from(missing).unwrap_or(u64::MAX).min(new.depth);
-                full_at = old.ended + missing;
-            }
+            // All in nanoseconds' worth of tokens: what is left, as tokens, and what is missing then.
+            let left = old.depth - full_at.saturating_sub(old.ended).min(old.depth);
+            // Rounded down: a reload gives nothing away.
+            let left =
+                u128::from(left) * u128::from(new.interval) / u128::from(old.interval.max(1));
+            let left = u64::try_from(left).unwrap_or(u64::MAX).min(new.depth);
+            full_at = old.ended + (new.depth - left);
         }
         full_at
     }
@@ -130,14 +130,16 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     #[test]
-    fn tokens_missing_at_a_reload_are_missing_after_it() {
+    fn tokens_left_at_a_reload_are_left_after_it() {
         let old = Scale::new(MS, 100);
-        // 40 of 100 tokens are missing at 1 s.
+        // 40 of 100 tokens are missing at 1 s, 60 are left.
         let word = old.write((1_000 * MS + 40 * MS).into(), UNUSED);
         let slower = old.next(10 * MS, 100, 1_000 * MS);
         assert_eq!(slower.full_at(word), 1_400 * MS);
         let smaller = old.next(MS, 10, 1_000 * MS);
-        assert_eq!(smaller.full_at(word), 1_010 * MS, "a bucket misses no more than it holds");
+        assert_eq!(smaller.full_at(word), 1_000 * MS, "full: 60 are more than 10");
+        let larger = smaller.next(MS, 100, 1_000 * MS);
+        assert_eq!(larger.full_at(word), 1_090 * MS, "and 10 are left, whatever there was before");
     }
 
     #[test]
@@ -157,7 +159,7 @@ mod tests {
         for n in 1..=7 {
             scale = scale.next(n * MS, 10, 100 * n * MS);
         }
-        assert_eq!(scale.full_at(word), 5 * MS);
+        assert_eq!(scale.full_at(word), 700 * MS, "full at the last reload, and since");
     }
 
     #[test]
