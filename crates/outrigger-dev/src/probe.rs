@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -150,12 +151,15 @@ async fn http(
             continue;
         }
         let status = response.status();
+        let reason = match response.extensions().get::<ReasonPhrase>() {
+            Some(own) => String::from_utf8_lossy(own.as_bytes()).into_owned(),
+            None => status.canonical_reason().unwrap_or_default().to_owned(),
+        };
         let text = match Limited::new(response.into_body(), BODY_MAX).collect().await {
             Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
             // The verdict stands on the status; what is too long or broken is left out.
             Err(_) => String::new(),
         };
-        let reason = status.canonical_reason().unwrap_or_default();
         let output = format!("HTTP {method} {url}: {} {reason} Output: {text}", status.as_u16());
         let verdict = match status.as_u16() {
             200..=299 => Status::Passing,
