@@ -12,7 +12,7 @@ use outrigger_retry::Signal;
 use pin_project_lite::pin_project;
 
 use super::ObserveLayer;
-use crate::signal::{signal_of, status_of};
+use crate::signal::signal_of;
 use crate::{AfterTries, TriesMade, clock};
 
 pin_project! {
@@ -101,7 +101,7 @@ impl About {
         let status = match signal {
             Signal::Status(status) => Some(status.as_u16()),
             Signal::Grpc(_) => Some(200),
-            _ => refusal.map(|refusal| refusal.reason.http_status()).or(status_of(signal)),
+            _ => refusal.map(|refusal| refusal.reason.http_status()),
         };
         let method = self.method;
         observers.emit(&Event::Finished {

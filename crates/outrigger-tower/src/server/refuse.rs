@@ -147,7 +147,7 @@ impl<B: Body<Data = Bytes>> Body for RefusedBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().state.project() {
             StateProj::Inner { body } => body.poll_frame(cx),
-            StateProj::Text { text } if text.is_empty() => Poll::Ready(None),
+            StateProj::Text { text: &mut "" } => Poll::Ready(None),
             StateProj::Text { text } => {
                 let data = Bytes::from_static(std::mem::take(text).as_bytes());
                 Poll::Ready(Some(Ok(Frame::data(data))))

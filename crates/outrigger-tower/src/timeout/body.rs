@@ -1,25 +1,27 @@
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use outrigger_core::{BoxError, Failed, FailureKind};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
 
 use crate::clock;
-use crate::timer::Timer;
 
 pin_project! {
     /// A body that breaks when the request's time is over.
     ///
-    /// Cost: the timer is set only when a frame is waited for.
+    /// Cost: nothing while frames are there; one that has to be waited for sets a timer, which is
+    /// allocated then, so that the body can be moved as long as what it wraps can.
     pub struct TimedBody<B> {
         #[pin]
         body: B,
-        #[pin]
-        timer: Timer<FailureKind>,
+        ends: Option<(Instant, FailureKind)>,
+        sleep: Option<Pin<Box<Sleep>>>,
         deadline: Option<Instant>,
         // Of a stream only; any other body obeys the instant that the timer was made with.
         idle: Option<Duration>,
@@ -41,7 +43,8 @@ impl<B> TimedBody<B> {
         }
         response.map(|body| Self {
             body,
-            timer: Timer::new(ends),
+            ends,
+            sleep: None,
             deadline,
             idle: stream_idle,
             is_over: false,
@@ -88,17 +91,18 @@ where
         }
         if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
             if this.idle.is_some() && matches!(frame, Some(Ok(_))) {
-                this.timer.reset(stream_ends(*this.deadline, *this.idle));
+                *this.ends = stream_ends(*this.deadline, *this.idle);
+                if let (Some((at, _)), Some(sleep)) = (*this.ends, this.sleep.as_mut()) {
+                    sleep.as_mut().reset(at.into());
+                }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        match this.timer.poll(cx) {
-            Poll::Ready(kind) => {
-                *this.is_over = true;
-                Poll::Ready(Some(Err(Failed::new(kind).into())))
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        let Some((at, kind)) = *this.ends else { return Poll::Pending };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        ready!(sleep.as_mut().poll(cx));
+        *this.is_over = true;
+        Poll::Ready(Some(Err(Failed::new(kind).into())))
     }
 
     fn is_end_stream(&self) -> bool {
