@@ -8,7 +8,7 @@ use outrigger_core::Ratio;
 use crate::config::{Algorithm, BalanceConfig, SlowStart};
 use crate::estimate::Nanos;
 use crate::hash::{HashTable, Maglev, Ring, mix};
-use crate::set::{Caller, SetOptions};
+use crate::options::{Caller, SetOptions};
 use crate::state::{Member, State};
 use crate::subset::Subset;
 use crate::wheel::Wheel;

@@ -359,3 +359,83 @@ mod none_or {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(BalanceConfig::default().validate(), Ok(()));
+        assert_eq!(EjectConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_error_names_the_key_the_value_and_what_is_allowed() {
+        let mut eject = EjectConfig::default();
+        eject.interval = Duration::ZERO;
+        let error = eject.validate().expect_err("out of range").to_string();
+        assert_eq!(error, "`interval` is 0ns; allowed is 1ms to 1h");
+        let mut eject = EjectConfig::default();
+        eject.max_time = Duration::from_secs(29);
+        let error = eject.validate().expect_err("below the base").to_string();
+        assert_eq!(error, "`max_time` is 29s; allowed is base_time to 24h");
+
+        let mut balance = BalanceConfig::default();
+        for aggression in [0.0, -1.0, f64::NAN, f64::INFINITY, 10.1] {
+            balance.slow_start = Some(SlowStart { aggression, ..SlowStart::default() });
+            let error = balance.validate().expect_err("out of range");
+            assert_eq!((error.key, error.allowed), ("slow_start.aggression", "0.1 to 10"));
+        }
+        balance.slow_start = None;
+        balance.failover = vec!["a".into(), "b".into(), "a".into()];
+        assert_eq!(balance.validate().expect_err("twice").key, "failover");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn the_policys_own_text_is_read_and_unknown_keys_are_not() {
+        let balance: BalanceConfig = serde_json::from_str(
+            r#"{"algorithm":"least_request",
+                "slow_start":{"window":"10s","aggression":2.0},
+                "locality":{"prefer":"zone","spill_below":0.5},
+                "failover":["dc2","dc3"],"aperture":12,"panic_below":0.25}"#,
+        )
+        .expect("valid");
+        assert_eq!(balance.algorithm, Algorithm::LeastRequest);
+        let slow = balance.slow_start.expect("on");
+        assert_eq!((slow.window, slow.floor), (Duration::from_secs(10), Ratio::from_percent(10)));
+        assert_eq!(balance.aperture, NonZeroU32::new(12));
+        let eject: EjectConfig = serde_json::from_str(
+            r#"{"consecutive_errors":3,"errors":"gateway","interval":"500ms","base_time":"1s",
+                "max_time":"1m","max_ejected":0.34,"success_ratio_below":0.8,"min_requests":9}"#,
+        )
+        .expect("valid");
+        assert_eq!(
+            (eject.errors, eject.interval),
+            (ErrorClass::Gateway, Duration::from_millis(500))
+        );
+        for (text, key) in [
+            (r#"{"algoritm":"random"}"#, "algoritm"),
+            (r#"{"slow_start":{"windw":"1s"}}"#, "windw"),
+            (r#"{"aperture":0}"#, "zero"),
+            (r#"{"panic_below":1.5}"#, "1.5"),
+            (r#"{"locality":"always"}"#, "always"),
+        ] {
+            let error = serde_json::from_str::<BalanceConfig>(text).expect_err(text).to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn what_may_be_switched_off_is_switched_off_by_none_and_written_back() {
+        let text = r#"{"slow_start":"none","locality":"none","aperture":"none"}"#;
+        let balance: BalanceConfig = serde_json::from_str(text).expect("valid");
+        assert_eq!((balance.slow_start, balance.locality, balance.aperture), (None, None, None));
+        for balance in [balance, BalanceConfig::default()] {
+            let text = serde_json::to_string(&balance).expect("writes");
+            assert_eq!(serde_json::from_str::<BalanceConfig>(&text).expect(&text), balance);
+        }
+    }
+}

@@ -4,25 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use outrigger_core::{EjectionCause, Endpoint, Event, Freshness, Observers, ServiceName};
+use outrigger_core::{EjectionCause, Endpoint, Event, Freshness, Observers, Ratio, ServiceName};
 use smallvec::SmallVec;
 
 use crate::config::EjectConfig;
 use crate::estimate::Nanos;
 use crate::pick::Completion;
-use crate::set::{Roster, is_within};
-use crate::state::{Ejection, Member};
+use crate::roster::Roster;
+use crate::state::{Ejection, Member, State};
 
-/// Counts a failed try; whether the endpoint was ejected for it.
-pub(crate) fn count(
-    roster: &mut Roster,
-    member: &Arc<Member>,
-    completion: &Completion,
-    now: Nanos,
-    news: &mut News,
-) -> bool {
-    let Some(eject) = &roster.options.eject else { return false };
-    let state = &member.state;
+/// Counts a failed try; whether it was one error in a row too many.
+pub(crate) fn is_one_too_many(eject: &EjectConfig, state: &State, completion: &Completion) -> bool {
     if !completion.is_error(eject.errors) {
         // A failure of a kind that does not count here is still an answer that is no such error.
         state.in_a_row.store(0, Relaxed);
@@ -35,11 +27,11 @@ pub(crate) fn count(
     }
     // Whether or not there is room, it takes as many errors again for the next attempt.
     state.in_a_row.store(0, Relaxed);
-    take_out(&roster.members, eject, member, EjectionCause::ConsecutiveErrors, now, news)
+    true
 }
 
 /// Ejects an endpoint of the set if there is room.
-fn take_out(
+pub(crate) fn take_out(
     members: &[Arc<Member>],
     eject: &EjectConfig,
     member: &Arc<Member>,
@@ -166,6 +158,10 @@ enum Item {
 }
 
 impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn push(&mut self, item: Item) {
         self.0.push(item);
     }
@@ -201,4 +197,9 @@ impl News {
             });
         }
     }
+}
+
+/// `part / whole <= ratio`, with room for what a decimal fraction loses in binary.
+fn is_within(part: usize, whole: usize, ratio: Ratio) -> bool {
+    part as f64 <= ratio.get() * whole as f64 + 1e-9
 }

@@ -231,3 +231,166 @@ impl Doubt {
         (word & Self::FULL, word >> Self::LEVEL_BITS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const SEC: u64 = 1_000 * MS;
+
+    fn near(left: f32, right: f32) -> bool {
+        (left - right).abs() <= right.abs() * 0.01
+    }
+
+    #[test]
+    fn the_decay_is_that_of_e_to_within_a_thousandth() {
+        for ms in (0..60_000).step_by(37) {
+            let steps = ms * MS >> STEP_SHIFT;
+            let x = (steps << STEP_SHIFT) as f64 / DOWN;
+            let (ours, exact) = (f64::from(kept(steps, DOWN)), (-x).exp());
+            assert!((ours / exact - 1.0).abs() < 0.001, "{ms} ms: {ours}, not {exact}");
+        }
+        assert_eq!(kept(u64::MAX, DOWN), 0.0);
+    }
+
+    #[test]
+    fn what_is_packed_is_read_back() {
+        for cost in [0.0, 1.0, 200.0, 1.234_567e6, 5e9, 9e12] {
+            for at in [0, 1, 77_777, (1 << STEP_BITS) - 1] {
+                let (back, then) = unpack(pack(cost, at));
+                assert!((back - cost).abs() <= cost * 1e-5, "{cost} became {back}");
+                assert_eq!(then, at);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_answer_counts_whole_and_replaces_what_was_borrowed() {
+        let estimate = Estimate::default();
+        assert_eq!(estimate.read(0), None);
+        estimate.borrow_from(30e6);
+        assert!(near(estimate.read(100 * SEC).expect("borrowed"), 30e6), "it does not decay");
+        assert_eq!(estimate.own(0), None);
+        estimate.observe(MS, 2e6);
+        assert!(near(estimate.own(MS).expect("own"), 2e6));
+        estimate.borrow_from(30e6);
+        assert!(near(estimate.own(MS).expect("own"), 2e6), "nothing is borrowed any more");
+    }
+
+    #[test]
+    fn it_rises_within_a_second_and_falls_within_four() {
+        let estimate = Estimate::default();
+        let run = |from_ms: u64, for_ms: u64, sample: f32| {
+            for at in from_ms..from_ms + for_ms {
+                estimate.observe(at * MS, sample);
+            }
+            estimate.read((from_ms + for_ms - 1) * MS).expect("known")
+        };
+        run(0, 1_000, 1e6);
+        let risen = run(1_000, 1_000, 11e6);
+        // 1 + 10 × (1 - 1/e) = 7.3, and a little, since a gap of 1 ms counts in whole steps.
+        assert!((7e6..8e6).contains(&risen), "{risen}");
+        let fallen = run(2_000, 4_000, 1e6);
+        let wanted = 1e6 + (risen - 1e6) / std::f32::consts::E;
+        assert!((wanted * 0.9..wanted * 1.1).contains(&fallen), "{fallen}, not {wanted}");
+    }
+
+    #[test]
+    fn one_slow_answer_in_a_thousand_hardly_counts() {
+        let estimate = Estimate::default();
+        for at in 0..1_000 {
+            estimate.observe(at * MS, 1e6);
+        }
+        estimate.observe(1_000 * MS, 200e6);
+        let after = estimate.read(1_000 * MS).expect("known");
+        assert!(after < 2e6, "{after}: within twice of what it was");
+    }
+
+    #[test]
+    fn it_fades_while_nothing_is_observed() {
+        let estimate = Estimate::default();
+        estimate.observe(MS, 500e6);
+        // From a stall of 500 ms to twice an answer of 1 ms: ln(250) × 4 s.
+        let after = estimate.read(23 * SEC).expect("known");
+        assert!(after < 2e6, "{after}");
+        let later = estimate.read(600 * SEC).expect("known");
+        assert!(later < 1.0, "{later}");
+    }
+
+    #[test]
+    fn a_late_answer_does_not_turn_the_time_back() {
+        let estimate = Estimate::default();
+        estimate.observe(10 * SEC, 5e6);
+        estimate.observe(SEC, 1e6);
+        let now = estimate.read(10 * SEC).expect("known");
+        assert!(near(now, 5e6), "{now}: it carries the weight of one step");
+    }
+
+    #[test]
+    fn the_mean_age_is_that_of_what_waits() {
+        let waiting = Waiting::default();
+        assert_eq!(waiting.mean_age(5 * SEC), 0.0);
+        waiting.begin(SEC);
+        waiting.begin(3 * SEC);
+        assert!(near(waiting.mean_age(5 * SEC), 3e9), "(4 s + 2 s) / 2");
+        waiting.end(SEC);
+        assert!(near(waiting.mean_age(5 * SEC), 2e9));
+        assert_eq!(waiting.mean_age(2 * SEC), 0.0, "begun after that moment");
+        waiting.end(3 * SEC);
+        assert_eq!(waiting.mean_age(9 * SEC), 0.0);
+        assert_eq!(waiting.0.load(Relaxed), 0, "nothing is left over");
+    }
+
+    #[test]
+    fn the_mean_age_is_right_for_thousands_after_weeks() {
+        let waiting = Waiting::default();
+        let week = 7 * 86_400 * SEC;
+        for _ in 0..5_000 {
+            waiting.begin(3 * week);
+        }
+        assert!(near(waiting.mean_age(3 * week + 30 * SEC), 30e9));
+        for _ in 0..5_000 {
+            waiting.end(3 * week);
+        }
+        assert_eq!(waiting.0.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn doubt_grows_with_each_error_in_a_row_and_successes_take_it_away() {
+        let booked = |doubt: &Doubt, from: u64| {
+            (0..6_000).find(|ms| doubt.cost(from + ms * MS) == 0.0).expect("it ends")
+        };
+        let doubt = Doubt::default();
+        assert_eq!(doubt.cost(0), 0.0);
+        let spans: Vec<u64> = (1..=40_u64)
+            .map(|n| {
+                let now = n * 100 * SEC;
+                doubt.raise(now);
+                booked(&doubt, now)
+            })
+            .collect();
+        // 5 s × (1 - 0.9^n)³
+        for (n, wanted) in [(1, 5), (2, 34), (4, 203), (8, 925), (40, 4_782)] {
+            let got = spans[n - 1];
+            assert!(got.abs_diff(wanted) <= 1 + wanted / 50, "error {n}: {got} ms, not {wanted}");
+        }
+        for _ in 0..200 {
+            doubt.lower();
+        }
+        doubt.raise(9_000 * SEC);
+        assert!(booked(&doubt, 9_000 * SEC) <= 6, "as if it were the first");
+    }
+
+    #[test]
+    fn a_rest_is_kept_and_is_never_longer_than_an_error() {
+        let doubt = Doubt::default();
+        doubt.rest(SEC, Duration::from_secs(2));
+        assert!(doubt.cost(SEC) > 0.0 && doubt.cost(2_990 * MS) > 0.0);
+        assert_eq!(doubt.cost(3 * SEC + MS), 0.0);
+        doubt.rest(10 * SEC, Duration::from_secs(86_400));
+        assert_eq!(doubt.cost(15 * SEC + MS), 0.0);
+        doubt.rest(20 * SEC, Duration::MAX);
+        assert_eq!(doubt.cost(25 * SEC + MS), 0.0);
+    }
+}

@@ -37,8 +37,10 @@ mod config;
 mod eject;
 mod estimate;
 mod hash;
+mod options;
 mod pick;
 mod picker;
+mod roster;
 mod set;
 mod state;
 mod subset;
@@ -49,7 +51,8 @@ pub use config::{
     Algorithm, BalanceConfig, ConfigError, EjectConfig, ErrorClass, Locality, Prefer, SlowStart,
 };
 pub use hash::hash_key;
+pub use options::{Caller, Change, Members, Peers, SetOptions};
 pub use pick::{Completion, InFlight, NoEndpoint, Pick, PickRequest};
-pub use set::{Caller, Change, EndpointSet, Members, Peers, SetOptions};
+pub use set::EndpointSet;
 pub use subset::Subset;
 pub use view::{EndpointStatus, EndpointView, SetView};

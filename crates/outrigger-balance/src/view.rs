@@ -1,8 +1,15 @@
 //! What pages and answers show of a set.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use outrigger_core::{EjectionCause, Endpoint, Freshness};
+use outrigger_core::{EjectionCause, Endpoint, Freshness, Status};
+
+use crate::config::SlowStart;
+use crate::estimate::Nanos;
+use crate::state::{Member, State};
 
 /// Why an endpoint gets traffic, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,4 +90,47 @@ pub struct SetView {
     pub near_share: f64,
     /// All registered endpoints, in the order of the update.
     pub endpoints: Vec<EndpointView>,
+}
+
+/// One endpoint as it is now; `listed` are those that can be picked.
+pub(crate) fn view_of(
+    member: &Member,
+    slow: Option<&SlowStart>,
+    listed: &HashSet<*const State>,
+    now: Nanos,
+) -> EndpointView {
+    let state = &member.state;
+    let ejection = state.ledger().ejection;
+    let ramp = slow.map_or(1.0, |slow| state.ramp(now, slow));
+    let instance = member.endpoint.instance();
+    let status = if member.is_critical() {
+        EndpointStatus::Critical
+    } else if ejection.is_some() {
+        EndpointStatus::Ejected
+    } else if member.weight() == 0 {
+        EndpointStatus::Unweighted
+    } else if ramp < 1.0 {
+        EndpointStatus::Warming
+    } else if instance.status == Status::Warning {
+        EndpointStatus::Warning
+    } else {
+        EndpointStatus::Passing
+    };
+    let in_flight = state.in_flight.load(Relaxed);
+    let queue = in_flight as f32;
+    let cost = state.cost(queue, now);
+    EndpointView {
+        endpoint: member.endpoint.clone(),
+        status,
+        candidate: listed.contains(&Arc::as_ptr(state)),
+        ejected_for: ejection.map(|e| Duration::from_nanos(e.until.saturating_sub(now))),
+        ejected_by: ejection.map(|e| e.cause),
+        weight: f64::from(member.weight()) * f64::from(ramp),
+        in_flight,
+        latency: cost.map(|cost| Duration::from_nanos((cost * (1.0 + queue).sqrt()) as u64)),
+        load: f64::from(cost.unwrap_or(0.0) * (1.0 + queue)),
+        requests: state.requests.load(Relaxed),
+        failures: state.failures.load(Relaxed),
+        errors_in_a_row: state.in_a_row.load(Relaxed),
+    }
 }

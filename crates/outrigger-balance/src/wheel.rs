@@ -140,3 +140,95 @@ impl Arcs {
 fn scale(point: u32, n: u32) -> usize {
     ((u64::from(point) * u64::from(n)) >> 32) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DRAWS: usize = 60_000;
+
+    fn shares(weights: &[f32], draw: impl Fn(&Wheel, &mut fastrand::Rng) -> usize) -> Vec<f64> {
+        let wheel = Wheel::new(weights, 0);
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut counts = vec![0; weights.len()];
+        for _ in 0..DRAWS {
+            counts[draw(&wheel, &mut rng)] += 1;
+        }
+        counts.iter().map(|&n| f64::from(n) / DRAWS as f64).collect()
+    }
+
+    fn assert_shares(got: &[f64], weights: &[f32]) {
+        let total: f32 = weights.iter().sum();
+        for (&got, &weight) in got.iter().zip(weights) {
+            let wanted = f64::from(weight / total);
+            // Four standard deviations.
+            let bound = 4.0 * (wanted * (1.0 - wanted) / DRAWS as f64).sqrt() + 1e-9;
+            assert!((got - wanted).abs() <= bound, "{got}, not {wanted}, of {weights:?}");
+        }
+    }
+
+    const CASES: [&[f32]; 7] = [
+        &[1.0],
+        &[1.0, 1.0],
+        &[1.0, 2.0],
+        &[1.0, 1.0, 4.0],
+        &[1.0, 1.0, 1.0, 1.0, 1.0],
+        &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        &[1000.0, 1.0, 1.0, 1.0],
+    ];
+
+    #[test]
+    fn each_of_one_and_each_of_two_is_drawn_by_its_weight() {
+        for weights in CASES {
+            assert_shares(&shares(weights, |wheel, rng| wheel.one(rng)), weights);
+            assert_shares(&shares(weights, |wheel, rng| wheel.two(rng).0), weights);
+            assert_shares(&shares(weights, |wheel, rng| wheel.two(rng).1), weights);
+        }
+    }
+
+    #[test]
+    fn two_differ_unless_one_outweighs_all_others() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        for weights in CASES {
+            let total: f32 = weights.iter().sum();
+            let heaviest = weights.iter().copied().fold(0.0, f32::max);
+            let wheel = Wheel::new(weights, 0);
+            let same = (0..DRAWS).filter(|_| {
+                let (first, second) = wheel.two(&mut rng);
+                first == second
+            });
+            let wanted = f64::from((2.0 * heaviest / total - 1.0).max(0.0));
+            let got = same.count() as f64 / DRAWS as f64;
+            // Where weights are even within rounding an arc's end may be hit.
+            assert!((got - wanted).abs() < 0.01, "{got}, not {wanted}, of {weights:?}");
+        }
+    }
+
+    #[test]
+    fn turns_are_as_even_as_they_can_be() {
+        for weights in CASES {
+            let wheel = Wheel::new(weights, 5);
+            let total: f32 = weights.iter().sum();
+            let mut counts = vec![0.0; weights.len()];
+            for turn in 1..=5_000 {
+                counts[wheel.next()] += 1.0;
+                for (&count, &weight) in counts.iter().zip(weights) {
+                    let wanted = f64::from(turn) * f64::from(weight / total);
+                    assert!((count - wanted).abs() <= 4.0, "turn {turn} of {weights:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_is_any_but_the_one() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let wheel = Wheel::new(&[1.0; 4], 0);
+        let mut counts = [0; 4];
+        for _ in 0..DRAWS {
+            counts[wheel.other(2, &mut rng)] += 1;
+        }
+        assert_eq!(counts[2], 0);
+        assert!(counts.iter().filter(|&&n| n > DRAWS * 3 / 10).count() == 3, "{counts:?}");
+    }
+}

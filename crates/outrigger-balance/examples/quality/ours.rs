@@ -14,7 +14,7 @@ use outrigger_core::{Endpoint, Instance, InstanceId, ServiceName};
 use crate::sim::{Balancer, Time};
 
 /// An [`EndpointSet`] on virtual time.
-pub struct Ours {
+pub(crate) struct Ours {
     set: EndpointSet,
     origin: Instant,
     rng: fastrand::Rng,
@@ -22,7 +22,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    pub fn new(
+    pub(crate) fn new(
         algorithm: Algorithm,
         eject: Option<EjectConfig>,
         endpoints: usize,

@@ -57,7 +57,7 @@ impl Rng for Dice {
 /// tower's balancer on virtual time.
 ///
 /// It cannot be told to avoid an endpoint: a retry draws again.
-pub struct Tower {
+pub(crate) struct Tower {
     runtime: tokio::runtime::Runtime,
     now: Time,
     balance: Balance<Peers, ()>,
@@ -66,7 +66,7 @@ pub struct Tower {
 }
 
 impl Tower {
-    pub fn new(endpoints: usize, seed: u64) -> Self {
+    pub(crate) fn new(endpoints: usize, seed: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

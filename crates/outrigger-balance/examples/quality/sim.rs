@@ -6,10 +6,10 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// Virtual time, from the start of the run.
-pub type Time = Duration;
+pub(crate) type Time = Duration;
 
 /// What chooses the endpoints.
-pub trait Balancer {
+pub(crate) trait Balancer {
     /// Tells the time, which never goes back.
     fn advance(&mut self, now: Time);
     /// Chooses an endpoint for request `id`, rather not one of those in `avoid`.
@@ -19,46 +19,46 @@ pub trait Balancer {
 }
 
 /// How endpoints behave.
-pub trait World {
+pub(crate) trait World {
     /// When the answer to a try that reaches `endpoint` at `now` comes, and whether it is one.
     fn answer(&mut self, endpoint: usize, now: Time, rng: &mut fastrand::Rng) -> (Time, bool);
 }
 
 /// A run: how long, how many a second, and whether a failed try gets another.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
-    pub seconds: u64,
-    pub per_second: f64,
-    pub retries: u8,
-    pub seed: u64,
+pub(crate) struct Load {
+    pub(crate) seconds: u64,
+    pub(crate) per_second: f64,
+    pub(crate) retries: u8,
+    pub(crate) seed: u64,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    pub requests: u64,
-    pub failed: u64,
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
     /// From arrival to the last answer, in seconds, of all requests.
-    pub latencies: Vec<f64>,
+    pub(crate) latencies: Vec<f64>,
     /// Tries per endpoint.
-    pub tries: Vec<u64>,
+    pub(crate) tries: Vec<u64>,
 }
 
 impl Outcome {
     /// Share of the requests that succeeded within `limit`.
-    pub fn within(&self, limit: Duration) -> f64 {
+    pub(crate) fn within(&self, limit: Duration) -> f64 {
         let limit = limit.as_secs_f64();
         let late = self.latencies.iter().filter(|&&l| l > limit).count() as f64;
         1.0 - (late + self.failed as f64) / self.requests as f64
     }
 
     /// Share of the requests that succeeded.
-    pub fn succeeded(&self) -> f64 {
+    pub(crate) fn succeeded(&self) -> f64 {
         1.0 - self.failed as f64 / self.requests as f64
     }
 
     /// The latency that a share `q` of the requests stays below, in seconds.
-    pub fn quantile(&self, q: f64) -> f64 {
+    pub(crate) fn quantile(&self, q: f64) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         sorted[((sorted.len() as f64 * q) as usize).min(sorted.len() - 1)]
@@ -74,7 +74,7 @@ struct Ending {
 }
 
 /// Poisson arrivals on `endpoints` endpoints.
-pub fn run(
+pub(crate) fn run(
     balancer: &mut dyn Balancer,
     world: &mut dyn World,
     load: Load,
@@ -124,23 +124,23 @@ fn gap(per_second: f64, rng: &mut fastrand::Rng) -> Duration {
 }
 
 /// An exponentially distributed number.
-pub fn exponential(mean: f64, rng: &mut fastrand::Rng) -> f64 {
+pub(crate) fn exponential(mean: f64, rng: &mut fastrand::Rng) -> f64 {
     -mean * (1.0 - rng.f64()).ln()
 }
 
 /// Endpoints that work on any number of requests at once; the first misbehaves for a while.
 #[derive(Clone, Copy, Debug)]
-pub struct Parallel {
-    pub mean: Duration,
-    pub jitter: Duration,
-    pub trouble: Trouble,
-    pub from: Time,
-    pub until: Time,
+pub(crate) struct Parallel {
+    pub(crate) mean: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) trouble: Trouble,
+    pub(crate) from: Time,
+    pub(crate) until: Time,
 }
 
 /// What the first endpoint does to tries that reach it in the time of trouble.
 #[derive(Clone, Copy, Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     Slow(Duration),
     FailAtOnce,
 }
@@ -160,11 +160,11 @@ impl World for Parallel {
 
 /// Endpoints that work on one request at a time, in the order they come; the first is slower.
 #[derive(Clone, Debug)]
-pub struct SingleWorker {
-    pub mean: Duration,
-    pub slow_factor: f64,
-    pub exponential: bool,
-    pub free_at: Vec<Time>,
+pub(crate) struct SingleWorker {
+    pub(crate) mean: Duration,
+    pub(crate) slow_factor: f64,
+    pub(crate) exponential: bool,
+    pub(crate) free_at: Vec<Time>,
 }
 
 impl World for SingleWorker {

@@ -263,3 +263,27 @@ fn the_record_is_taken_from_the_member_that_was_picked() {
         assert_eq!(fleet.view(other).failures, u64::from(other == index));
     }
 }
+
+#[test]
+fn a_brownout_of_thousands_ejects_half_and_costs_little() {
+    let mut fleet = Fleet::of(2_000, round_robin());
+    let mut late = 0;
+    for _ in 0..15_000 {
+        fleet.pass(std::time::Duration::from_micros(100));
+        let pick = fleet.pick();
+        if !pick.is_panicking() && fleet_has_ejected(&fleet, index_of(&pick)) {
+            late += 1;
+        }
+        drop(pick.complete(&Completion::status(fleet.now, 500)));
+    }
+    assert_eq!(late, 0, "an ejected endpoint is not picked, whatever the candidates say");
+    assert_eq!(fleet.ejected(), 1_000);
+    fleet.pass(secs(60));
+    fleet.set.tick(fleet.now);
+    assert_eq!(fleet.ejected(), 0);
+}
+
+fn fleet_has_ejected(fleet: &Fleet, index: usize) -> bool {
+    // The log is asked, since a view of thousands for each pick would take minutes.
+    fleet.log.contains(&format!("e{index} ejected"))
+}

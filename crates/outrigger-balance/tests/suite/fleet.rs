@@ -28,6 +28,14 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Whether something that begins like this happened and was not taken.
+    pub(crate) fn contains(&self, beginning: &str) -> bool {
+        let log = self.0.lock().expect("no test panics with the log locked");
+        log.iter().any(|line| line.starts_with(beginning))
+    }
+}
+
 impl Observe for Log {
     fn observe(&self, event: &Event<'_>) {
         let text = match event {
