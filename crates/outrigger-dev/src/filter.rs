@@ -8,6 +8,7 @@
 //! both true of it, as in Consul.)
 
 use regex_lite::Regex;
+use serde::Serialize;
 use serde_json::Value;
 
 mod parse;
@@ -51,13 +52,11 @@ impl Filter {
         parse::parse(text, fields).map(|expression| Self(Some(expression)))
     }
 
-    /// Whether there is nothing to test, so that no view needs to be built for it.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    pub(crate) fn accepts(&self, value: &Value) -> bool {
-        self.0.as_ref().is_none_or(|expression| expression.holds(value))
+    /// Tests what an answer would show. Without an expression nothing is built for it.
+    pub(crate) fn accepts(&self, shown: &impl Serialize) -> bool {
+        let Some(expression) = &self.0 else { return true };
+        // Views always have a JSON form; what had none could not be shown either.
+        serde_json::to_value(shown).is_ok_and(|value| expression.holds(&value))
     }
 }
 

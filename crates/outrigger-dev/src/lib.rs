@@ -40,6 +40,7 @@ mod request;
 mod routes;
 mod shared;
 mod state;
+mod view;
 
 pub use agent::{Agent, Builder, StateHandle};
 pub use model::{Check, Meta, Node, Service, ServiceAddress, Status, Weights};

@@ -1,8 +1,10 @@
 //! The agent's own services, and the agent itself.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use http::header::HeaderName;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Call, Outcome, mark_filtered, visible};
 use crate::acl::{Access, Resource};
@@ -13,6 +15,7 @@ use crate::registration::{self, Registration};
 use crate::reply::{Refusal, Reply};
 use crate::request::{ReadOptions, parse_bool};
 use crate::state::{CONSUL_VERSION, State};
+use crate::view::AgentView;
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
 const REASON: HeaderName = HeaderName::from_static("x-consul-reason");
@@ -32,12 +35,12 @@ impl Call {
         let (seen, hidden) = visible(&authority, services, |service| {
             authority.may(Resource::Service, Access::Read, &service.name)
         });
-        let views: Map<_, _> = seen
+        let views: BTreeMap<_, _> = seen
             .into_iter()
-            .map(|s| (s.id.clone(), s.agent_view(&self.identity().datacenter)))
+            .map(|s| (s.id.as_str(), AgentView::new(s, &self.identity().datacenter)))
             .filter(|(_, view)| filter.accepts(view))
             .collect();
-        Ok(mark_filtered(Reply::json(&Value::Object(views)), hidden))
+        Ok(mark_filtered(Reply::json(&views), hidden))
     }
 
     /// One instance, with Consul's way of waiting for it: by a hash of its content.
@@ -58,7 +61,7 @@ impl Call {
                     .get(id)
                     .ok_or_else(|| Refusal::NotFound(format!("unknown service ID: {id}")))?;
                 authority.check(Resource::Service, Access::Read, &local.service.name)?;
-                local.service.agent_view(&self.identity().datacenter)
+                json!(AgentView::new(&local.service, &self.identity().datacenter))
             };
             let hash = content_hash(&view.to_string());
             let waits = !known.is_empty() && known == hash;
@@ -176,7 +179,7 @@ impl Call {
         let word = if maintained { "maintenance" } else { worst.word() };
         let view = json!({
             "AggregatedStatus": word,
-            "Service": service.agent_view(&self.identity().datacenter),
+            "Service": AgentView::new(service, &self.identity().datacenter),
             "Checks": checks.iter().map(|check| check.agent_health_view()).collect::<Vec<_>>(),
         });
         Health { worst, word, view }

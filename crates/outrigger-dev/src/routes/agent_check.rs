@@ -1,6 +1,6 @@
 //! The agent's own checks: registered, reported, removed.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 use super::{Call, Outcome, agent, mark_filtered, visible};
 use crate::acl::{Access, Authority, Resource};
@@ -25,12 +25,12 @@ impl Call {
         let state = self.state();
         let checks = state.local.checks.values().map(|local| &local.check);
         let (seen, hidden) = visible(&authority, checks, |check| reads(&authority, check));
-        let views: Map<_, _> = seen
+        let views: BTreeMap<_, _> = seen
             .into_iter()
-            .map(|check| (check.id.clone(), json!(check)))
-            .filter(|(_, view)| filter.accepts(view))
+            .filter(|check| filter.accepts(check))
+            .map(|check| (check.id.as_str(), check))
             .collect();
-        Ok(mark_filtered(Reply::json(&Value::Object(views)), hidden))
+        Ok(mark_filtered(Reply::json(&views), hidden))
     }
 
     pub(super) fn check_register(&self) -> Outcome {

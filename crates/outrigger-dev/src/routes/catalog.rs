@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::health::{has_meta, pair};
-use super::{CONSISTENT, Call, Found, Outcome, Step, array, visible};
+use super::{CONSISTENT, Call, Found, Outcome, Step, visible};
 use crate::acl::{Access, Resource};
 use crate::decode::{DecodeError, Fields};
 use crate::filter::{CATALOG_SERVICE, NODE};
@@ -13,6 +13,7 @@ use crate::model::{Check, Node, Service, Status};
 use crate::registration;
 use crate::reply::{Refusal, Reply};
 use crate::request::check_datacenter;
+use crate::view::{CatalogView, HealthView};
 
 impl Call {
     pub(super) async fn catalog_services(&self) -> Outcome {
@@ -31,7 +32,7 @@ impl Call {
             });
             let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
             for (node, service) in seen {
-                if filter.is_empty() || filter.accepts(&service.catalog_view(node)) {
+                if filter.accepts(&CatalogView::new(node, service)) {
                     let tags = names.entry(&service.name).or_default();
                     tags.extend(service.tags.iter().map(String::as_str));
                 }
@@ -62,12 +63,12 @@ impl Call {
                 authority.may(Resource::Node, Access::Read, &node.name)
                     && authority.may(Resource::Service, Access::Read, &service.name)
             });
-            let views = seen
+            let views: Vec<_> = seen
                 .into_iter()
-                .map(|(node, service)| service.catalog_view(node))
+                .map(|(node, service)| CatalogView::new(node, service))
                 .filter(|view| filter.accepts(view))
                 .collect();
-            found.with(Ok(array(views))).filtered(hidden)
+            found.with(Ok(Reply::json(&views))).filtered(hidden)
         })
         .await
     }
@@ -86,9 +87,8 @@ impl Call {
             let (seen, hidden) = visible(&authority, nodes, |node| {
                 authority.may(Resource::Node, Access::Read, &node.name)
             });
-            let views =
-                seen.into_iter().map(|n| json!(n)).filter(|view| filter.accepts(view)).collect();
-            found.with(Ok(array(views))).filtered(hidden)
+            let seen: Vec<_> = seen.into_iter().filter(|node| filter.accepts(node)).collect();
+            found.with(Ok(Reply::json(&seen))).filtered(hidden)
         })
         .await
     }
@@ -119,9 +119,9 @@ impl Call {
                 authority.may(Resource::Service, Access::Read, &service.name)
             });
             let services = if as_list {
-                Value::Array(seen.into_iter().map(Service::health_view).collect())
+                Value::Array(seen.into_iter().map(|s| json!(HealthView::new(s))).collect())
             } else {
-                let views = seen.into_iter().map(|s| (s.id.clone(), s.health_view()));
+                let views = seen.into_iter().map(|s| (s.id.clone(), json!(HealthView::new(s))));
                 Value::Object(views.collect::<Map<_, _>>())
             };
             let body = json!({ "Node": node, "Services": services });

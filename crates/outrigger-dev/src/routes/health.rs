@@ -1,13 +1,12 @@
 //! Instances with their checks, and checks by service, node and status.
 
-use serde_json::{Value, json};
-
-use super::{CONSISTENT, Call, Found, Outcome, STREAMED, Step, array, visible};
+use super::{CONSISTENT, Call, Found, Outcome, STREAMED, Step, visible};
 use crate::acl::{Access, Authority, Resource};
-use crate::filter::{CHECK, Filter, HEALTH};
+use crate::filter::{CHECK, HEALTH};
 use crate::model::{Check, Node, Service, Status};
-use crate::reply::Refusal;
+use crate::reply::{Refusal, Reply};
 use crate::state::State;
+use crate::view::{HealthEntry, HealthView};
 
 impl Call {
     pub(super) async fn health_service(&self, connect: bool) -> Outcome {
@@ -39,12 +38,12 @@ impl Call {
                 authority.may(Resource::Node, Access::Read, &node.name)
                     && authority.may(Resource::Service, Access::Read, &service.name)
             });
-            let views = seen
+            let views: Vec<_> = seen
                 .into_iter()
                 .filter_map(|(node, service)| entry(state, node, service, only_passing))
                 .filter(|view| filter.accepts(view))
                 .collect();
-            found.with(Ok(array(views))).filtered(hidden)
+            found.with(Ok(Reply::json(&views))).filtered(hidden)
         })
         .await
     }
@@ -81,7 +80,8 @@ impl Call {
                         || state.catalog.node(&check.node).is_some_and(|n| has_meta(n, &meta)))
             });
             let (seen, hidden) = visible(&authority, checks, |check| reads(&authority, check));
-            found.with(Ok(array(filtered(seen, &filter)))).filtered(hidden)
+            let seen: Vec<_> = seen.into_iter().filter(|check| filter.accepts(check)).collect();
+            found.with(Ok(Reply::json(&seen))).filtered(hidden)
         })
         .await
     }
@@ -93,16 +93,17 @@ fn reads(authority: &Authority, check: &Check) -> bool {
             || authority.may(Resource::Service, Access::Read, &check.service_name))
 }
 
-fn filtered(checks: Vec<&Check>, filter: &Filter) -> Vec<Value> {
-    checks.into_iter().map(|check| json!(check)).filter(|view| filter.accepts(view)).collect()
-}
-
-fn entry(state: &State, node: &Node, service: &Service, only_passing: bool) -> Option<Value> {
+fn entry<'a>(
+    state: &'a State,
+    node: &'a Node,
+    service: &'a Service,
+    only_passing: bool,
+) -> Option<HealthEntry<'a>> {
     let checks = state.catalog.checks_for(&node.name, &service.id);
     if only_passing && checks.iter().any(|check| check.status != Status::Passing) {
         return None;
     }
-    Some(json!({ "Node": node, "Service": service.health_view(), "Checks": checks }))
+    Some(HealthEntry { node, service: HealthView::new(service), checks })
 }
 
 /// `key:value` of a `node-meta` parameter.

@@ -24,11 +24,11 @@ pub(crate) async fn ask(
 ) -> io::Result<(u16, String)> {
     let mut socket = TcpStream::connect(agent.address()).await?;
     let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    // In one piece: a second small write would wait for the acknowledgement of the first.
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    socket.write_all(head.as_bytes()).await?;
-    socket.write_all(body.as_bytes()).await?;
+    socket.write_all(request.as_bytes()).await?;
     let mut all = Vec::new();
     socket.read_to_end(&mut all).await?;
     let text = String::from_utf8_lossy(&all).into_owned();
