@@ -67,6 +67,9 @@ pub(crate) struct DemoArgs {
     /// Send requests to a fleet that runs elsewhere, and report; for containers and tests.
     #[arg(long, env = "OUTRIGGER_VISIT", hide = true, conflicts_with = "role")]
     pub(crate) visit: bool,
+    /// Ask the service of this container (`PORT`) whether it is healthy; for health checks.
+    #[arg(long, env = "OUTRIGGER_PROBE", hide = true, conflicts_with_all = ["role", "visit"])]
+    pub(crate) probe: bool,
 }
 
 /// Flags of `dev`.

@@ -47,6 +47,9 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
     if arguments.visit {
         return role::visit(&arguments).await;
     }
+    if arguments.probe {
+        return role::probe().await;
+    }
     if arguments.fleet == FleetKind::Polyglot {
         print::note("error: --fleet polyglot needs the sidecar, which this version does not have");
         return Ok(Exit::Usage);

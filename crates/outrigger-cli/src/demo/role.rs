@@ -1,11 +1,12 @@
 //! One service of the demo fleet as a process of its own, for containers and end-to-end tests.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::board::Board;
 use super::report::{ChapterReport, Report};
@@ -13,6 +14,9 @@ use super::services::{self, Knobs, Role};
 use super::{joiner, load};
 use crate::cli::DemoArgs;
 use crate::{Exit, clock, print};
+
+/// How long a probe waits for its answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn builder(name: &str) -> outrigger::Builder {
     let mut builder = outrigger::builder(name).version(env!("CARGO_PKG_VERSION"));
@@ -27,10 +31,7 @@ fn builder(name: &str) -> outrigger::Builder {
 /// Environment: `PORT` (0 or absent: any), `OUTRIGGER_BIND` (default 127.0.0.1), and everything
 /// that the library reads: `OUTRIGGER_CONSUL`, `OUTRIGGER_ADVERTISE`, `OTEL_*`, …
 pub(crate) async fn run(role: Role) -> Result<Exit> {
-    let port = match std::env::var("PORT") {
-        Ok(text) => text.parse().with_context(|| format!("PORT={text}: allowed is 0 to 65535"))?,
-        Err(_) => 0_u16,
-    };
+    let port = port()?;
     let host = std::env::var("OUTRIGGER_BIND").unwrap_or_else(|_| "127.0.0.1".to_owned());
     let fleet = builder(role.as_str()).join().await?;
     let listener = TcpListener::bind((host.as_str(), port))
@@ -46,6 +47,34 @@ pub(crate) async fn run(role: Role) -> Result<Exit> {
     fleet.serve(listener, router).await?;
     fleet.shutdown(Duration::from_secs(5)).await;
     Ok(Exit::Done)
+}
+
+fn port() -> Result<u16> {
+    match std::env::var("PORT") {
+        Ok(text) => text.parse().with_context(|| format!("PORT={text}: allowed is 0 to 65535")),
+        Err(_) => Ok(0),
+    }
+}
+
+/// Asks the service that [`run`] made of this container's other process; an image from scratch has
+/// no program that could.
+pub(crate) async fn probe() -> Result<Exit> {
+    let address = (Ipv4Addr::LOCALHOST, port()?);
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.take(1_024).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, ask)
+        .await
+        .with_context(|| format!("no answer within {PROBE_TIMEOUT:?}"))?
+        .with_context(|| format!("nothing listens on port {}", address.1))?;
+    let status = String::from_utf8_lossy(&answer);
+    let status = status.lines().next().unwrap_or_default();
+    print::note(status);
+    Ok(if status.split(' ').nth(1) == Some("200") { Exit::Done } else { Exit::DoesNotHold })
 }
 
 /// Visits a fleet that runs elsewhere for `--for`, and reports.
