@@ -215,10 +215,8 @@ impl Metrics {
         elapsed: Duration,
     ) {
         self.server_active.add(-1);
-        let labels = match status {
-            Some(status) => [Label::Text(method), Label::Number(status), Label::Text("")],
-            None => [Label::Text(method), Label::Text(""), Label::Text(error)],
-        };
+        let status = status.map_or(Label::Text(""), Label::Number);
+        let labels = [Label::Text(method), status, Label::Text(error)];
         self.server_duration.with(&labels, |histogram| histogram.record(elapsed));
     }
 

@@ -1,5 +1,8 @@
 //! `traceparent`, read and written by hand.
 
+use std::cell::RefCell;
+
+use bytes::BytesMut;
 use http::HeaderValue;
 use outrigger_core::TraceContext;
 
@@ -61,16 +64,36 @@ pub fn format(context: TraceContext) -> [u8; LEN] {
 
 /// The header's value.
 ///
-/// Cost: one allocation, which is the header's own storage.
+/// Cost: its storage is cut from a page of 4 KiB that the thread keeps; an allocation happens once
+/// in about 70 headers, and not even then when the earlier ones are gone.
 #[must_use]
 pub fn header_value(context: TraceContext) -> HeaderValue {
     ascii_header(&format(context))
 }
 
+thread_local! {
+    /// Where the text of short headers is cut from.
+    static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
 /// A header's value of text that is visible ASCII by construction.
 pub(super) fn ascii_header(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    // Text that is longer would only pin a page for itself.
+    if text.len() > 64 {
+        return HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    }
+    let cut = PAGE.with_borrow_mut(|page| {
+        if page.capacity() < text.len() {
+            // Takes the old page back when no header of it is left.
+            page.reserve(PAGE_SIZE);
+        }
+        page.extend_from_slice(text);
+        page.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(cut).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
+
+const PAGE_SIZE: usize = 4096;
 
 const BAD: u8 = 0xff;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use http::Response;
 use http_body::Body;
-use outrigger_core::BoxError;
+use outrigger_core::{BoxError, Refusal};
 
 use super::service::Begun;
 use crate::Telemetry;
@@ -73,6 +73,7 @@ where
             Ok(response) => {
                 if let Some(end) = &mut end {
                     end.status = Some(response.status().as_u16());
+                    end.error = "";
                 }
                 if let Some(span) = &mut span {
                     span.answered(response.status(), response.version());
@@ -83,6 +84,8 @@ where
             Err(error) => {
                 if let Some(end) = &mut end {
                     end.error = error_type(error.as_ref());
+                    // What a layer further out answers for it.
+                    end.status = Refusal::of(error.as_ref()).map(|r| r.reason.http_status());
                 }
                 if let Some(span) = &mut span {
                     span.failed(&error);

@@ -142,6 +142,16 @@ impl LiveSpan {
         let error: &(dyn std::error::Error + 'static) = error.as_ref();
         let kind = error_type(error);
         self.set("error.type", kind);
+        if self.span.kind == SpanKind::Server
+            && let Some(refusal) = Refusal::of(error)
+        {
+            let status = refusal.reason.http_status();
+            self.set("http.response.status_code", status);
+            if status < 500 {
+                // The caller's doing; by the conventions no error of the server's.
+                return;
+            }
+        }
         // Only our own errors are told: a foreign one may hold what the request held.
         let text = Rejected::find(error)
             .map(ToString::to_string)

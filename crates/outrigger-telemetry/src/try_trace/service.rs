@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use outrigger_core::header::BAGGAGE;
 use outrigger_core::{BoxError, Dispatch};
@@ -39,8 +39,7 @@ impl<S> TryTrace<S> {
         let headers = dispatch.request.headers_mut();
         propagators.inject(headers, named);
         if dispatch.context.attempt > 0 && propagators.write.baggage {
-            let mirrored = baggage::with_attempt(headers.get(BAGGAGE), dispatch.context.attempt);
-            headers.insert(BAGGAGE, mirrored);
+            mirror(headers, dispatch.context.attempt);
         }
         span
     }
@@ -76,6 +75,15 @@ impl<S> TryTrace<S> {
             span.set("http.request.resend_count", context.attempt);
         }
         span
+    }
+}
+
+/// Mirrors the number of retries into the baggage, unless somebody above has.
+fn mirror(headers: &mut HeaderMap, attempt: u8) {
+    let present = headers.get(BAGGAGE);
+    if present.and_then(baggage::attempt) != Some(attempt) {
+        let mirrored = baggage::with_attempt(present, attempt);
+        headers.insert(BAGGAGE, mirrored);
     }
 }
 

@@ -281,6 +281,33 @@ async fn a_client_error_fails_the_callers_span_and_not_the_servers() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_by_a_server_counts_as_what_the_caller_is_answered() {
+    let (telemetry, kept, _) = recording();
+    let limited = Rejected::RateLimited {
+        service: service("orders"),
+        retry_after: Duration::ZERO,
+        limit: None,
+    };
+    let empty = Rejected::NoEndpoint { service: service("orders") };
+    for (rejected, status, failed) in [(limited, "429", false), (empty, "503", true)] {
+        let handler = service_fn(move |_: Request<Body>| {
+            let rejected = rejected.clone();
+            async move { Err::<Response<Body>, BoxError>(rejected.into()) }
+        });
+        assert!(telemetry.server_layer().layer(handler).oneshot(get("/")).await.is_err());
+        let span = kept.all().pop().expect("one more");
+        assert_eq!(text(&span, "http.response.status_code"), status);
+        assert_eq!(span.status != SpanStatus::Unset, failed, "{status}");
+    }
+    let mut page = String::new();
+    telemetry.metrics().encode(&mut page);
+    assert!(
+        page.contains(r#"http_response_status_code="429",error_type="rate_limited"} 1"#),
+        "{page}"
+    );
+}
+
 /// Serves one request; gives back what the handler could inherit.
 async fn serve(layer: ServerTraceLayer, request: Request<Body>) -> (Inherited, Request<Body>) {
     let seen = Arc::new(std::sync::Mutex::new(None));
