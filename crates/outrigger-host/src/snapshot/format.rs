@@ -1,0 +1,109 @@
+//! The bytes of a snapshot file: one line of head, then JSON.
+//!
+//! ```text
+//! outrigger-snapshot 1 <sha256 of the rest, in hex>\n
+//! {"service":"stock","confirmed_ms":1800000000000,"saved_ms":…,"instances":[…]}
+//! ```
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use outrigger_core::{Address, Freshness, Instance, ServiceName, Snapshot};
+use sha2::{Digest, Sha256};
+
+use super::SnapshotError;
+
+const MAGIC: &str = "outrigger-snapshot";
+const FORMAT: u32 = 1;
+/// Longest head that is looked at.
+const MAX_HEAD: usize = 128;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Content<'a> {
+    service: ServiceName,
+    /// Units: milliseconds since 1970.
+    confirmed_ms: u64,
+    /// Units: the same; for people who look into the file.
+    saved_ms: u64,
+    instances: Cow<'a, [Arc<Instance>]>,
+}
+
+pub(super) fn encode(snapshot: &Snapshot, now: SystemTime) -> Result<Vec<u8>, serde_json::Error> {
+    let content = Content {
+        service: snapshot.service.clone(),
+        confirmed_ms: to_ms(snapshot.confirmed),
+        saved_ms: to_ms(now),
+        instances: Cow::Borrowed(&snapshot.instances),
+    };
+    let content = serde_json::to_vec(&content)?;
+    let mut bytes = format!("{MAGIC} {FORMAT} {}\n", checksum(&content)).into_bytes();
+    bytes.extend_from_slice(&content);
+    Ok(bytes)
+}
+
+pub(super) fn decode(bytes: &[u8], wanted: &ServiceName) -> Result<Snapshot, SnapshotError> {
+    let end = bytes.iter().take(MAX_HEAD).position(|&byte| byte == b'\n');
+    let (head, content) =
+        end.map(|end| (&bytes[..end], &bytes[end + 1..])).ok_or(SnapshotError::BadHead)?;
+    let head = std::str::from_utf8(head).map_err(|_| SnapshotError::BadHead)?;
+    let mut words = head.split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err(SnapshotError::BadHead);
+    }
+    let format = words.next().and_then(|word| word.parse().ok()).ok_or(SnapshotError::BadHead)?;
+    if format != FORMAT {
+        return Err(SnapshotError::OtherFormat { found: format, reads: FORMAT });
+    }
+    let claimed = words.next().ok_or(SnapshotError::BadHead)?;
+    if words.next().is_some() {
+        return Err(SnapshotError::BadHead);
+    }
+    if claimed != checksum(content) {
+        return Err(SnapshotError::BadChecksum);
+    }
+    let content: Content<'_> =
+        serde_json::from_slice(content).map_err(SnapshotError::BadContent)?;
+    let strangers = content.instances.iter().map(|instance| &instance.service);
+    let found = std::iter::once(&content.service).chain(strangers).find(|&found| found != wanted);
+    if let Some(found) = found {
+        return Err(SnapshotError::OtherService { wanted: wanted.clone(), found: found.clone() });
+    }
+    // A checksum is no signature: what comes from a file is looked at as what comes from a
+    // registry.
+    if !content.instances.iter().all(|instance| is_usable(&instance.address)) {
+        return Err(SnapshotError::BadAddress);
+    }
+    let confirmed = SystemTime::UNIX_EPOCH + Duration::from_millis(content.confirmed_ms.min(LAST));
+    let instances = content.instances.into_owned();
+    Ok(Snapshot::new(content.service, 1, instances, confirmed).with_freshness(Freshness::File))
+}
+
+/// Units: milliseconds since 1970; the year 5138, so that no sum of times overflows.
+const LAST: u64 = 100_000_000_000_000;
+
+fn is_usable(address: &Address) -> bool {
+    match address {
+        Address::Socket(SocketAddr::V4(v4)) => v4.port() != 0 && !v4.ip().is_unspecified(),
+        Address::Socket(SocketAddr::V6(v6)) => v6.port() != 0 && !v6.ip().is_unspecified(),
+        Address::Name(name, port) => {
+            *port != 0
+                && !name.is_empty()
+                && name.len() <= 253
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        }
+        _ => false,
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn to_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
