@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
@@ -150,14 +151,14 @@ pub(crate) async fn the_three_drops<L, In, Out, Body>(
     carries: u64,
     held: impl Fn() -> u64,
 ) where
-    L: Layer<Mock<Out, Res>>,
+    L: Layer<Watched<Mock<Out, Res>>>,
     L::Service: Service<In, Response = Response<Body>, Error: Debug>,
     Out: Send + 'static,
 {
     // Before it is ready.
     let (mock, mut handle) = tower_test::mock::pair::<Out, Res>();
     handle.allow(0);
-    let mut service = layer.layer(mock);
+    let mut service = layer.layer(Watched::new(mock));
     assert!(tokio_poll(service.ready()).await.is_none(), "nobody lets it be ready");
     drop(service);
     assert_eq!(held(), 0, "readiness that never came holds nothing");
@@ -165,27 +166,30 @@ pub(crate) async fn the_three_drops<L, In, Out, Body>(
     // After it is ready.
     let (mock, mut handle) = tower_test::mock::pair::<Out, Res>();
     handle.allow(1);
-    let mut service = layer.layer(mock);
+    let mut service = layer.layer(Watched::new(mock));
     assert!(tokio_poll(service.ready()).await.is_some(), "it is ready");
     drop(service);
     assert_eq!(held(), 0, "readiness that nobody used holds nothing");
 
     // In flight.
     let (mock, mut handle) = tower_test::mock::pair::<Out, Res>();
-    let mut service = layer.layer(mock);
+    let watched = Watched::new(mock);
+    let alive = watched.alive();
+    let mut service = layer.layer(watched);
     let flight = service.ready().await.map(|ready| ready.call(request())).expect("it is ready");
     let mut flight = Box::pin(flight);
     assert!(tokio_poll(flight.as_mut()).await.is_none(), "nobody has answered");
     let (_, reply) = next(&mut handle).await;
     assert_eq!(held(), carries, "a request is in flight");
+    assert_eq!(alive(), 1);
     drop(flight);
     assert_eq!(held(), 0, "a dropped request gives everything back");
-    let rest = tokio_poll(poll_closed(reply)).await;
-    assert!(rest.is_some(), "the inner future is dropped with it");
+    assert_eq!(alive(), 0, "the inner future is dropped with it");
+    drop(reply);
 
     // With the response in hand.
     let (mock, mut handle) = tower_test::mock::pair::<Out, Res>();
-    let mut service = layer.layer(mock);
+    let mut service = layer.layer(Watched::new(mock));
     let flight = service.ready().await.map(|ready| ready.call(request())).expect("it is ready");
     let mut flight = Box::pin(flight);
     assert!(tokio_poll(flight.as_mut()).await.is_none(), "nobody has answered");
@@ -197,11 +201,53 @@ pub(crate) async fn the_three_drops<L, In, Out, Body>(
     assert_eq!(held(), 0, "a body that nobody reads gives everything back");
 }
 
-/// Ready when nobody waits for the reply any more: the mock drops its receiver with the future.
-async fn poll_closed(reply: SendResponse<Res>) {
-    // The mock offers no look at its receiver. Sending into a dropped one is allowed and goes
-    // nowhere; what the layer has dropped cannot be polled, which is what the caller has shown.
-    reply.send_response(answer(200));
+/// A service that counts its futures that are still alive.
+#[derive(Clone)]
+pub(crate) struct Watched<S> {
+    inner: S,
+    alive: Arc<AtomicU64>,
+}
+
+impl<S> Watched<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, alive: Arc::default() }
+    }
+
+    fn alive(&self) -> impl Fn() -> u64 + use<S> {
+        let alive = Arc::clone(&self.alive);
+        move || alive.load(Relaxed)
+    }
+}
+
+struct Alive(Arc<AtomicU64>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl<S, R> Service<R> for Watched<S>
+where
+    S: Service<R, Future: Send + 'static>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.alive.fetch_add(1, Relaxed);
+        let alive = Alive(Arc::clone(&self.alive));
+        let future = self.inner.call(request);
+        Box::pin(async move {
+            let _alive = alive;
+            future.await
+        })
+    }
 }
 
 /// Writes events down as short words.
