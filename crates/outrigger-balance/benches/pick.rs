@@ -138,6 +138,7 @@ fn rest(criterion: &mut Criterion) {
 }
 
 /// L1: the median of the ratios of alternating rounds.
+#[expect(clippy::print_stdout, reason = "the figures are the output")]
 fn ratio() -> bool {
     const ROUNDS: usize = 41;
     const CALLS: u32 = 20_000;

@@ -372,12 +372,10 @@ mod tests {
 
     #[test]
     fn an_error_names_the_key_the_value_and_what_is_allowed() {
-        let mut eject = EjectConfig::default();
-        eject.interval = Duration::ZERO;
+        let eject = EjectConfig { interval: Duration::ZERO, ..EjectConfig::default() };
         let error = eject.validate().expect_err("out of range").to_string();
         assert_eq!(error, "`interval` is 0ns; allowed is 1ms to 1h");
-        let mut eject = EjectConfig::default();
-        eject.max_time = Duration::from_secs(29);
+        let eject = EjectConfig { max_time: Duration::from_secs(29), ..EjectConfig::default() };
         let error = eject.validate().expect_err("below the base").to_string();
         assert_eq!(error, "`max_time` is 29s; allowed is base_time to 24h");
 

@@ -125,7 +125,7 @@ pub(crate) fn return_all(members: &[Arc<Member>], now: Nanos, news: &mut News) {
 fn judge_ratios(members: &[Arc<Member>], eject: &EjectConfig, at: Nanos, news: &mut News) {
     for member in members {
         let state = &member.state;
-        let (requests, errors) = (state.requests.load(Relaxed), state.errors.load(Relaxed));
+        let (requests, errors) = (state.answers.judged(), state.errors.load(Relaxed));
         let (answered, failed) = {
             let mut ledger = state.ledger();
             let since = (

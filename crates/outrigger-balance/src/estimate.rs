@@ -93,8 +93,13 @@ impl Estimate {
 pub(crate) struct Waiting(AtomicU64);
 
 impl Waiting {
-    pub(crate) fn begin(&self, now: Nanos) {
-        self.0.fetch_add(one_since(now), Relaxed);
+    /// How many waited before this one.
+    pub(crate) fn begin(&self, now: Nanos) -> u32 {
+        (self.0.fetch_add(one_since(now), Relaxed) & COUNT) as u32
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        (self.0.load(Relaxed) & COUNT) as u32
     }
 
     pub(crate) fn end(&self, began: Nanos) {
@@ -116,6 +121,39 @@ impl Waiting {
             return 0.0;
         }
         (ages << AGE_SHIFT) as f32 / count as f32
+    }
+}
+
+/// Answers: how many were judged, and how many bodies are still on their way.
+///
+/// One word, 40 bits and 24, since most answers change both at once.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(AtomicU64);
+
+impl Answers {
+    const BODY_BITS: u32 = 24;
+
+    /// The head of an answer; its body is now on its way.
+    pub(crate) fn head(&self, judged: bool) {
+        self.0.fetch_add((u64::from(judged) << Self::BODY_BITS) | 1, Relaxed);
+    }
+
+    /// One more verdict, on a body.
+    pub(crate) fn judged_again(&self) {
+        self.0.fetch_add(1 << Self::BODY_BITS, Relaxed);
+    }
+
+    /// The end of a body.
+    pub(crate) fn end(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn judged(&self) -> u64 {
+        self.0.load(Relaxed) >> Self::BODY_BITS
+    }
+
+    pub(crate) fn bodies(&self) -> u32 {
+        (self.0.load(Relaxed) & ((1 << Self::BODY_BITS) - 1)) as u32
     }
 }
 
@@ -246,7 +284,7 @@ mod tests {
     #[test]
     fn the_decay_is_that_of_e_to_within_a_thousandth() {
         for ms in (0..60_000).step_by(37) {
-            let steps = ms * MS >> STEP_SHIFT;
+            let steps = (ms * MS) >> STEP_SHIFT;
             let x = (steps << STEP_SHIFT) as f64 / DOWN;
             let (ours, exact) = (f64::from(kept(steps, DOWN)), (-x).exp());
             assert!((ours / exact - 1.0).abs() < 0.001, "{ms} ms: {ours}, not {exact}");

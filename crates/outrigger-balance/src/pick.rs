@@ -95,12 +95,12 @@ impl Pick {
         share: f32,
     ) -> Self {
         let state = &member.state;
-        let queue = state.in_flight.fetch_add(1, Relaxed) as f32 / share;
-        state.waiting.begin(began);
+        let before = state.waiting.begin(began) + state.answers.bodies();
+        let root = if before == 0 { 1.0 } else { (1.0 + before as f32 / share).sqrt() };
         if counted {
             state.total.fetch_add(1, Relaxed);
         }
-        let seat = InFlight { member, began, root: (1.0 + queue).sqrt(), waiting: true, counted };
+        let seat = InFlight { member, began, root, waiting: true, counted };
         Self { seat, candidates, panicking, load }
     }
 
@@ -165,16 +165,22 @@ impl InFlight {
 
     /// Tells that the response broke after its head: counts as one more failed answer.
     pub fn fail(self, completion: &Completion) {
-        self.judge(completion);
+        if self.judge(completion) {
+            self.member.state.answers.judged_again();
+        }
     }
 
     fn settle(&mut self, completion: &Completion) {
-        self.member.state.waiting.end(self.began);
+        let judged = self.judge(completion);
+        let state = &self.member.state;
+        // In this order it is in flight at every moment.
+        state.answers.head(judged);
+        state.waiting.end(self.began);
         self.waiting = false;
-        self.judge(completion);
     }
 
-    fn judge(&self, completion: &Completion) {
+    /// Takes note of a verdict; whether it was one.
+    fn judge(&self, completion: &Completion) -> bool {
         let state = &self.member.state;
         let now = state.nanos(completion.now);
         let elapsed = now.saturating_sub(self.began) as f32 / self.root;
@@ -186,7 +192,7 @@ impl InFlight {
                 if is_slower() {
                     state.latency.observe(now, elapsed);
                 }
-                return;
+                return false;
             }
             Outcome::Failure => {
                 state.failures.fetch_add(1, Relaxed);
@@ -204,9 +210,8 @@ impl InFlight {
         if let (Some(429 | 503), Some(after)) = (completion.status, completion.retry_after) {
             state.doubt.rest(now, after);
         }
-        state.requests.fetch_add(1, Relaxed);
         if self.began < state.judged_from.load(Relaxed) {
-            return;
+            return true;
         }
         if completion.outcome.is_failure() {
             if let Some(core) = state.core.upgrade() {
@@ -215,6 +220,7 @@ impl InFlight {
         } else if state.in_a_row.load(Relaxed) != 0 {
             state.in_a_row.store(0, Relaxed);
         }
+        true
     }
 }
 
@@ -223,8 +229,9 @@ impl Drop for InFlight {
         let state = &self.member.state;
         if self.waiting {
             state.waiting.end(self.began);
+        } else {
+            state.answers.end();
         }
-        state.in_flight.fetch_sub(1, Relaxed);
         if self.counted {
             state.total.fetch_sub(1, Relaxed);
         }

@@ -104,7 +104,7 @@ impl<'a> Choice<'a> {
     /// the slowest hundredth, and where they do not, it costs nothing.
     fn or_a_third(&self, better: (usize, f32), rng: &mut fastrand::Rng) -> (usize, f32) {
         let entries = &self.slate.entries;
-        if entries.len() == 2 || entries[better.0].state.in_flight.load(Relaxed) == 0 {
+        if entries.len() == 2 || entries[better.0].state.in_flight() == 0 {
             return better;
         }
         let third = self.slate.wheel.one(rng);
@@ -147,7 +147,8 @@ impl<'a> Choice<'a> {
     /// Requests in flight for its weight.
     fn queue(&self, index: usize) -> f32 {
         let entry = &self.slate.entries[index];
-        entry.state.in_flight.load(Relaxed) as f32 / (entry.share * self.ramp(index))
+        let share = if self.slate.warming { entry.share * self.ramp(index) } else { entry.share };
+        entry.state.in_flight() as f32 / share
     }
 
     fn cost(&self, index: usize, queue: f32) -> Option<f32> {
@@ -175,7 +176,7 @@ impl<'a> Choice<'a> {
         let fits = |index: usize| {
             let entry = &entries[index];
             let bound = (BOUND * mean * entry.share).ceil();
-            (entry.state.in_flight.load(Relaxed) + 1) as f32 <= bound && !self.is_barred(index)
+            (entry.state.in_flight() + 1) as f32 <= bound && !self.is_barred(index)
         };
         table
             .find(hash, DETOURS, fits)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use outrigger_core::{EjectionCause, Endpoint, Status};
 
 use crate::config::SlowStart;
-use crate::estimate::{Doubt, Estimate, Nanos, Waiting};
+use crate::estimate::{Answers, Doubt, Estimate, Nanos, Waiting};
 use crate::set::Core;
 
 /// One endpoint of the set in use, and what is remembered of it.
@@ -33,15 +33,13 @@ impl Member {
 /// them to agree.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Requests from the pick to the end of the response's body.
-    pub(crate) in_flight: AtomicU32,
-    /// Those of them that wait for the head.
+    /// Requests from the pick to the head of the answer.
     pub(crate) waiting: Waiting,
+    /// Answers that were judged, and those whose bodies are on their way.
+    pub(crate) answers: Answers,
     pub(crate) latency: Estimate,
     pub(crate) doubt: Doubt,
-    /// Judged answers.
-    pub(crate) requests: AtomicU64,
-    /// Those of them that were failures.
+    /// Judged answers that were failures.
     pub(crate) failures: AtomicU64,
     /// Those of them that count towards ejection.
     pub(crate) errors: AtomicU64,
@@ -88,11 +86,10 @@ impl State {
         core: Weak<Core>,
     ) -> Self {
         Self {
-            in_flight: AtomicU32::new(0),
             waiting: Waiting::default(),
+            answers: Answers::default(),
             latency: Estimate::default(),
             doubt: Doubt::default(),
-            requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             in_a_row: AtomicU32::new(0),
@@ -107,6 +104,11 @@ impl State {
         }
     }
 
+    /// Requests from the pick to the end of the answer's body.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.waiting.count() + self.answers.bodies()
+    }
+
     /// Locked only while the set's lock is held, so it never waits.
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,7 +121,7 @@ impl State {
     /// How slow an answer is, in nanoseconds over the root of one more than `queue`: by what was
     /// answered, by what waits if that is older, and 5 s more while the endpoint is doubted.
     pub(crate) fn cost(&self, queue: f32, now: Nanos) -> Option<f32> {
-        let root = (1.0 + queue).sqrt();
+        let root = if queue == 0.0 { 1.0 } else { (1.0 + queue).sqrt() };
         let doubt = self.doubt.cost(now) / root;
         let Some(answered) = self.latency.read(now) else {
             // One that has never done anything but fail is known well enough.

@@ -116,7 +116,7 @@ pub(crate) fn view_of(
     } else {
         EndpointStatus::Passing
     };
-    let in_flight = state.in_flight.load(Relaxed);
+    let in_flight = state.in_flight();
     let queue = in_flight as f32;
     let cost = state.cost(queue, now);
     EndpointView {
@@ -129,7 +129,7 @@ pub(crate) fn view_of(
         in_flight,
         latency: cost.map(|cost| Duration::from_nanos((cost * (1.0 + queue).sqrt()) as u64)),
         load: f64::from(cost.unwrap_or(0.0) * (1.0 + queue)),
-        requests: state.requests.load(Relaxed),
+        requests: state.answers.judged(),
         failures: state.failures.load(Relaxed),
         errors_in_a_row: state.in_a_row.load(Relaxed),
     }

@@ -18,13 +18,16 @@ use tower::util::rng::Rng;
 
 use crate::sim::{Balancer, Time};
 
+/// Which endpoint was called, and how it is told to answer.
+type Called = Rc<RefCell<Option<(usize, oneshot::Sender<()>)>>>;
+type Running = (oneshot::Sender<()>, Pin<Box<dyn Future<Output = ()>>>);
 type Answer = Pin<Box<dyn Future<Output = Result<(), Infallible>>>>;
 type Peers = PeakEwmaDiscover<ServiceList<Vec<Endpoint>>, CompleteOnResponse>;
 
 /// Says which endpoint was called, and answers when told to.
 struct Endpoint {
     index: usize,
-    called: Rc<RefCell<Option<(usize, oneshot::Sender<()>)>>>,
+    called: Called,
 }
 
 impl Service<()> for Endpoint {
@@ -61,8 +64,8 @@ pub(crate) struct Tower {
     runtime: tokio::runtime::Runtime,
     now: Time,
     balance: Balance<Peers, ()>,
-    called: Rc<RefCell<Option<(usize, oneshot::Sender<()>)>>>,
-    running: HashMap<u64, (oneshot::Sender<()>, Pin<Box<dyn Future<Output = ()>>>)>,
+    called: Called,
+    running: HashMap<u64, Running>,
 }
 
 impl Tower {

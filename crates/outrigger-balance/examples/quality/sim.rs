@@ -164,6 +164,8 @@ pub(crate) struct SingleWorker {
     pub(crate) mean: Duration,
     pub(crate) slow_factor: f64,
     pub(crate) exponential: bool,
+    /// Share of the answers that are errors, at whichever endpoint.
+    pub(crate) errors: f64,
     pub(crate) free_at: Vec<Time>,
 }
 
@@ -175,6 +177,6 @@ impl World for SingleWorker {
         let begins = self.free_at[endpoint].max(now);
         let ends = begins + Duration::from_secs_f64(work);
         self.free_at[endpoint] = ends;
-        (ends, true)
+        (ends, rng.f64() >= self.errors)
     }
 }

@@ -76,7 +76,8 @@ fn what_counts_as_an_error_is_what_envoy_counts() {
     for scenario in scenarios("outlier-counts").into_iter().chain(scenarios("outlier-gateway")) {
         let policy = &scenario["policy"];
         let gateway = policy["consecutive_gateway_failure"].as_u64();
-        let errors = gateway.or(policy["consecutive_5xx"].as_u64()).expect("a count") as u32;
+        let errors =
+            gateway.or_else(|| policy["consecutive_5xx"].as_u64()).expect("a count") as u32;
         let mut config = eject(errors, Ratio::ONE);
         if gateway.is_some() {
             config.errors = ErrorClass::Gateway;

@@ -1,7 +1,6 @@
 //! The quality figures of `examples/quality`, scaled down to what a test may take.
 
 #[path = "../../examples/quality/sim.rs"]
-#[expect(dead_code, reason = "the example prints more than the test looks at")]
 mod sim;
 
 use std::collections::HashMap;
@@ -97,6 +96,7 @@ fn a_slow_worker_gets_less_and_the_tail_stays_short() {
             mean: Duration::from_millis(10),
             slow_factor: 3.0,
             exponential: true,
+            errors: 0.0,
             free_at: vec![Duration::ZERO; 10],
         };
         let load = Load { seconds: 20, per_second: 700.0, retries: 0, seed: 5 };
