@@ -87,7 +87,7 @@ impl Propagators {
             found.tracestate = tracestate::merge(&headers.get_all(TRACESTATE));
         }
         if (self.read.b3 || self.read.b3_multi)
-            && let Some(other) = self.read_b3(headers)
+            && let Some(other) = self.read_b3(headers, found.parent.is_valid())
         {
             if !found.parent.is_valid() {
                 found.parent = other.trace.unwrap_or(TraceContext::NONE);
@@ -102,7 +102,11 @@ impl Propagators {
         found
     }
 
-    fn read_b3(&self, headers: &HeaderMap) -> Option<b3::B3Context> {
+    fn read_b3(&self, headers: &HeaderMap, ids_only: bool) -> Option<b3::B3Context> {
+        // Beside a W3C parent a lone decision says nothing, so two look-ups tell all.
+        if ids_only && !headers.contains_key(B3) && !headers.contains_key(b3::TRACE_ID) {
+            return None;
+        }
         match (self.read.b3, self.read.b3_multi) {
             (true, true) => b3::read(headers),
             (true, false) => b3::parse_single(headers.get(B3)?.as_bytes()),

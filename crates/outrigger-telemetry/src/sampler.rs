@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_is_the_one_that_the_sdk_gives() {
+        use opentelemetry::trace::SpanKind;
+        use opentelemetry_sdk::trace::{Sampler as Sdk, SamplingDecision, ShouldSample};
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..10_000 {
+            let (id, share) = (rng.u128(1..), rng.f64());
+            let sdk = Sdk::TraceIdRatioBased(share);
+            let theirs = sdk.should_sample(None, id.into(), "", &SpanKind::Server, &[], &[]);
+            let kept = theirs.decision == SamplingDecision::RecordAndSample;
+            assert_eq!(ratio(share).keeps(id), kept, "{id:x} at {share}");
+        }
+    }
+
+    #[test]
     fn a_larger_ratio_keeps_what_a_smaller_one_keeps() {
         let mut rng = fastrand::Rng::with_seed(4);
         for _ in 0..10_000 {
