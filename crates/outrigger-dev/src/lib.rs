@@ -1,7 +1,7 @@
 //! A Consul-compatible agent in one process, **for development only**: laptops, demos and tests.
 //!
 //! It answers the part of Consul's HTTP API that services and their tools use, in the words and with
-//! the indexes of Consul 1.22: agent services and checks (TTL, HTTP and TCP checks are really run),
+//! the indexes of Consul 1.22: agent services and checks (TTL, HTTP, TCP and gRPC checks are really run),
 //! health, catalogue, keys and values, sessions and locks, events, transactions over keys, filters,
 //! blocking queries, access control. One conformance suite runs against it and against the real
 //! Consul and compares the answers.
@@ -31,6 +31,8 @@ mod connection;
 mod decode;
 mod duration;
 mod filter;
+#[cfg(test)]
+mod hostile;
 mod model;
 mod persist;
 mod probe;

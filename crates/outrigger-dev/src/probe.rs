@@ -1,4 +1,4 @@
-//! Checks that the agent runs itself: HTTP and TCP.
+//! Checks that the agent runs itself: HTTP, TCP and gRPC.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use crate::connection::pass;
 use crate::model::Status;
 use crate::registration::{CheckDefinition, Probe};
 use crate::shared::Shared;
+
+mod grpc;
 
 /// A check without a timeout is given up after this.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,6 +110,7 @@ async fn run(definition: &CheckDefinition) -> (Status, String) {
     let probe = async {
         match &definition.probe {
             Probe::Http { url, method, headers, body } => http(url, method, headers, body).await,
+            Probe::Grpc { target, tls } => grpc::check(target, *tls).await,
             Probe::Tcp { address } => dial(address)
                 .await
                 .map(|_| (Status::Passing, format!("TCP connect {address}: Success"))),

@@ -93,6 +93,7 @@ pub(crate) enum Probe {
     },
     Grpc {
         target: String,
+        tls: bool,
     },
     Script,
     /// Known to Consul, not run here; with Consul's word for it.
@@ -153,7 +154,7 @@ impl CheckDefinition {
         } else if !tcp.is_empty() {
             Probe::Tcp { address: tcp }
         } else if !grpc.is_empty() {
-            Probe::Grpc { target: grpc }
+            Probe::Grpc { target: grpc, tls: fields.boolean("grpcusetls")? }
         } else if script {
             if has("dockercontainerid")? { Probe::Other("docker") } else { Probe::Script }
         } else if has("udp")? {

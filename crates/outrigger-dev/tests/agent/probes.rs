@@ -79,6 +79,52 @@ async fn a_check_over_tls_says_why_it_is_critical() {
     assert!(checks[0]["Output"].as_str().is_some_and(|o| o.contains("http only")), "{checks}");
 }
 
+/// A gRPC server that answers every call with this health, or with a code only.
+async fn grpc(health: Option<u8>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let answer = move |request: http::Request<hyper::body::Incoming>| async move {
+                assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                let code = if health.is_some() { "0" } else { "12" };
+                let message = health.map_or_else(Vec::new, |health| vec![0, 0, 0, 0, 2, 8, health]);
+                http::Response::builder()
+                    .header("content-type", "application/grpc")
+                    .header("grpc-status", code)
+                    .body(http_body_util::Full::new(bytes::Bytes::from(message)))
+            };
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+                    .serve_connection(
+                        hyper_util::rt::TokioIo::new(socket),
+                        hyper::service::service_fn(answer),
+                    ),
+            );
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_grpc_service_is_asked_for_its_health() {
+    for (health, status, words) in [
+        (Some(1), "passing", "success"),
+        (Some(2), "critical", "didn't report service healthy"),
+        (None, "critical", "rpc error: code = 12"),
+    ] {
+        let address = grpc(health).await;
+        let agent = start(quick()).await;
+        register(&agent, json!({"GRPC": format!("{address}/shop"), "Interval": "20ms"})).await;
+        let checks = until(&agent, "/v1/agent/checks", |checks| {
+            checks["service:web"]["Output"].as_str().is_some_and(|output| output.contains(words))
+        })
+        .await;
+        assert_eq!(checks["service:web"]["Status"], status);
+        assert_eq!(checks["service:web"]["Type"], "grpc");
+    }
+}
+
 #[tokio::test]
 async fn a_deregistered_check_is_not_run_any_more() {
     let address = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
