@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use outrigger_core::{Address, BoxError, Instance, InstanceId, ServiceName, Status, Weights};
+use outrigger_discovery::RegistryError;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
@@ -58,6 +59,22 @@ pub(crate) fn instances(
         return Err(Refused { class, source: None });
     }
     Ok(Instances { list, left_out })
+}
+
+/// Reads the instances of a recorded `/v1/health/service/<service>` answer, as a watch would, with
+/// the default limits.
+///
+/// # Errors
+/// [`RegistryError::Answer`] with the class of what is wrong.
+pub fn read_instances(
+    body: &[u8],
+    service: &ServiceName,
+) -> Result<Vec<Arc<Instance>>, RegistryError> {
+    let most = crate::ConsulConfig::default().max_instances;
+    let what = "a service's instances";
+    let read = instances(body, service, most)
+        .map_err(|Refused { class, source }| RegistryError::Answer { what, class, source })?;
+    Ok(read.list)
 }
 
 /// Reads any other answer.

@@ -50,6 +50,7 @@ mod watch;
 mod wire;
 
 pub use address::AgentAddress;
+pub use answer::read_instances;
 pub use config::{BasicAuth, ConfigError, ConsulConfig, TlsConfig};
 pub use consul::Consul;
 pub use kv::{Kv, KvEntry, MAX_VALUE};

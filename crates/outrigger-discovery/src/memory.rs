@@ -304,3 +304,6 @@ impl fmt::Debug for InMemoryRegistry {
         f.debug_map().entries(counts).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

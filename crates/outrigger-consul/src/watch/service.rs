@@ -39,6 +39,7 @@ pub(crate) async fn follow_service(
         confirm_at: None,
         probe_at: None,
         aged: false,
+        trouble: None,
     };
     loop {
         let result = {
@@ -65,7 +66,10 @@ pub(crate) async fn follow_service(
             Err(error) => Err(error),
         };
         match judged {
-            Ok((index, news)) => follow.told(index, news),
+            Ok((index, news)) => {
+                state.trouble(None);
+                follow.told(index, news);
+            }
             Err(error) => {
                 follow.failed();
                 state.lose(&error);
@@ -88,6 +92,7 @@ struct State {
     confirm_at: Option<Instant>,
     probe_at: Option<Instant>,
     aged: bool,
+    trouble: Option<&'static str>,
 }
 
 impl State {
@@ -154,7 +159,22 @@ impl State {
 
     fn lose(&mut self, error: &RegistryError) {
         tracing::debug!(service = %self.service, class = error.class(), %error, "watch failed");
+        self.trouble(Some(error.class()));
         self.weigh(Guard::lost);
+    }
+
+    /// Tells what is wrong with the answers, once per kind.
+    fn trouble(&mut self, class: Option<&'static str>) {
+        if std::mem::replace(&mut self.trouble, class) == class {
+            return;
+        }
+        if let Some(class) = class {
+            tracing::warn!(service = %self.service, class, "registry's answer not used");
+        }
+        // Whether the agent can be reached at all is the gate's to know.
+        let connected = self.client.gate.is_up();
+        let event = Event::Registry { connected, class: class.unwrap_or("ok") };
+        self.client.config.observers.emit(&event);
     }
 
     fn weigh(&mut self, step: impl FnOnce(&mut Guard, Instant) -> Verdict) -> bool {
