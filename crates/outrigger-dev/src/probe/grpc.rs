@@ -43,10 +43,10 @@ pub(super) async fn check(target: &str, tls: bool) -> Result<(Status, String), S
     let trailers = body.trailers().cloned().unwrap_or_default();
     let answer = body.to_bytes();
     match status(&trailers).or_else(|| status(&head)) {
-        Some("0") if is_serving(&answer) => {
-            Ok((Status::Passing, format!("gRPC check {target}: success")))
-        }
-        Some("0") => Err("gRPC application didn't report service healthy".to_owned()),
+        Some("0") => match health(&answer) {
+            SERVING => Ok((Status::Passing, format!("gRPC check {target}: success"))),
+            other => Err(format!("gRPC {target} serving status: {}", word(other))),
+        },
         code => Err(format!("rpc error: code = {}", code.unwrap_or("unknown"))),
     }
 }
@@ -72,9 +72,21 @@ fn question(service: &str) -> Option<Bytes> {
     Some(frame.freeze())
 }
 
-/// Whether a framed `HealthCheckResponse` says SERVING in its field 1, a number.
-fn is_serving(frame: &[u8]) -> bool {
-    matches!(frame, [0, _, _, _, _, 0x08, SERVING, ..])
+/// The status in a framed `HealthCheckResponse`, its field 1, a number; 0 when it is left out.
+fn health(frame: &[u8]) -> u8 {
+    match frame {
+        [0, _, _, _, _, 0x08, status, ..] => *status,
+        _ => 0,
+    }
+}
+
+const fn word(status: u8) -> &'static str {
+    match status {
+        SERVING => "SERVING",
+        2 => "NOT_SERVING",
+        3 => "SERVICE_UNKNOWN",
+        _ => "UNKNOWN",
+    }
 }
 
 #[cfg(test)]
@@ -89,10 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn only_serving_is_healthy() {
-        assert!(is_serving(&[0, 0, 0, 0, 2, 8, 1]));
-        assert!(!is_serving(&[0, 0, 0, 0, 2, 8, 2]));
-        assert!(!is_serving(&[0, 0, 0, 0, 0]));
-        assert!(!is_serving(&[]));
+    fn a_status_that_is_left_out_is_unknown() {
+        assert_eq!(word(health(&[0, 0, 0, 0, 2, 8, 1])), "SERVING");
+        assert_eq!(word(health(&[0, 0, 0, 0, 2, 8, 2])), "NOT_SERVING");
+        assert_eq!(word(health(&[0, 0, 0, 0, 0])), "UNKNOWN");
+        assert_eq!(word(health(&[])), "UNKNOWN");
     }
 }

@@ -110,7 +110,7 @@ async fn grpc(health: Option<u8>) -> std::net::SocketAddr {
 async fn a_grpc_service_is_asked_for_its_health() {
     for (health, status, words) in [
         (Some(1), "passing", "success"),
-        (Some(2), "critical", "didn't report service healthy"),
+        (Some(2), "critical", "serving status: NOT_SERVING"),
         (None, "critical", "rpc error: code = 12"),
     ] {
         let address = grpc(health).await;

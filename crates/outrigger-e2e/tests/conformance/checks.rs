@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "an HTTP check follows the status it gets", script: http },
     Case { name: "a TCP check follows the listener", script: tcp },
     Case { name: "a refused HTTP check is critical", script: http_refused },
+    Case { name: "a gRPC check follows the health it gets", script: grpc },
     Case { name: "a check is registered by itself", script: by_itself },
     Case { name: "a node check counts for every service", script: node_check },
     Case { name: "the agent tells health by id and name", script: agent_health },
@@ -159,6 +160,55 @@ fn http_refused(run: &mut Run<'_>) {
         &json!({"Name": "web", "Check": {"HTTP": url, "Interval": "1s", "Status": "passing"}}),
     );
     run.until(STATUS, is("critical")).status(200).done();
+}
+
+/// Answers calls of gRPC's health protocol with a status until the runtime is dropped.
+async fn serve_health(listener: tokio::net::TcpListener, status: Arc<AtomicU16>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let status = status.clone();
+        let answer = move |_request| {
+            let health = u8::try_from(status.load(Ordering::SeqCst)).unwrap_or(0);
+            async move {
+                let message = bytes::Bytes::from(vec![0, 0, 0, 0, 2, 8, health]);
+                let trailers = http::HeaderMap::from_iter([(
+                    http::HeaderName::from_static("grpc-status"),
+                    http::HeaderValue::from_static("0"),
+                )]);
+                let body = http_body_util::Full::new(message);
+                let body =
+                    http_body_util::BodyExt::with_trailers(body, async { Some(Ok(trailers)) });
+                http::Response::builder().header("content-type", "application/grpc").body(body)
+            }
+        };
+        tokio::spawn(
+            hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+                .serve_connection(
+                    hyper_util::rt::TokioIo::new(socket),
+                    hyper::service::service_fn::<_, hyper::body::Incoming, _>(answer),
+                ),
+        );
+    }
+}
+
+fn grpc(run: &mut Run<'_>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener =
+        runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let status = Arc::new(AtomicU16::new(1));
+    runtime.spawn(serve_health(listener, status.clone()));
+    run.register(&json!({"Name": "web", "Check": {"GRPC": address, "Interval": "1s"}}));
+    run.until(STATUS, is("passing"))
+        .has("/0/Output", format!("gRPC check {address}: success"))
+        .done();
+    status.store(2, Ordering::SeqCst);
+    run.until(STATUS, is("critical"))
+        .has("/0/Output", format!("gRPC {address} serving status: NOT_SERVING"))
+        .done();
 }
 
 fn by_itself(run: &mut Run<'_>) {

@@ -78,6 +78,13 @@ const TABLE: &[Difference] = &[
         "a heartbeat after a restart gets the old wording",
     ),
     old(
+        "a gRPC check follows the health it gets",
+        "GET /v1/health/checks/web #2",
+        200,
+        "gRPC application didn't report service healthy",
+        "the status that was answered is not named",
+    ),
+    old(
         "impossible checks are refused",
         "PUT /v1/agent/service/register #6",
         400,
