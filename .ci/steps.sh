@@ -80,7 +80,7 @@ step_bridge() {
   [ -d bridges/outrigger-consulrs ] || { skip "bridges/outrigger-consulrs is missing"; return; }
   openssl_headers
   tools
-  export OUTRIGGER_CONSUL OUTRIGGER_CONSUL_OLD
+  export OUTRIGGER_CONSUL_BIN OUTRIGGER_CONSUL_OLD_BIN
   cd bridges/outrigger-consulrs
   cargo fmt --check
   cargo clippy --all-targets "${locked[@]}" -- -D warnings
@@ -103,8 +103,10 @@ step_parts() {
 step_e2e() {
   [ -d crates/outrigger-e2e ] || { skip "crates/outrigger-e2e is missing"; return; }
   tools
-  echo "consul: $OUTRIGGER_CONSUL; oldest: $OUTRIGGER_CONSUL_OLD; jaeger: $OUTRIGGER_JAEGER"
-  OUTRIGGER_E2E=1 cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1
+  echo "consul: $OUTRIGGER_CONSUL_BIN; oldest: $OUTRIGGER_CONSUL_OLD_BIN; jaeger: $OUTRIGGER_JAEGER_BIN"
+  export OUTRIGGER_E2E=1
+  cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1
+  cargo test -p outrigger-consul --test real_agent "${locked[@]}" -- --test-threads 1
 }
 
 step_compose() {

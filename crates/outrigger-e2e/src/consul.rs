@@ -54,8 +54,9 @@ impl Version {
 
     const fn variable(self) -> &'static str {
         match self {
-            Self::New => "OUTRIGGER_CONSUL",
-            Self::Old => "OUTRIGGER_CONSUL_OLD",
+            // Not OUTRIGGER_CONSUL: that is the registry's URL, for every process of the product.
+            Self::New => "OUTRIGGER_CONSUL_BIN",
+            Self::Old => "OUTRIGGER_CONSUL_OLD_BIN",
         }
     }
 }
