@@ -11,24 +11,31 @@ struct Found {
     /// Headers that belong to one connection only.
     hop: bool,
     /// Which of the rest need a second look.
-    host: bool,
-    length: bool,
     te: bool,
     expect: bool,
+    /// How often these are there.
+    hosts: u32,
+    lengths: u32,
 }
 
-/// Looks at each header's name once: heads are short, and a hash look-up per name that might be
-/// there costs more than the whole pass.
+/// Looks at each header once: heads are short, and a hash look-up per name that might be there
+/// costs more than the whole pass.
+#[inline]
 fn scan(headers: &HeaderMap) -> Found {
     let mut found = Found::default();
-    for name in headers.keys() {
-        match name.as_str() {
-            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
-            | "http2-settings" => found.hop = true,
-            "te" => found.te = true,
-            "host" => found.host = true,
-            "content-length" => found.length = true,
-            "expect" => found.expect = true,
+    for (name, _) in headers {
+        let name = name.as_str();
+        // The length first: most names are told apart by it.
+        match name.len() {
+            2 if name == "te" => found.te = true,
+            4 if name == "host" => found.hosts += 1,
+            6 if name == "expect" => found.expect = true,
+            7 if name == "upgrade" => found.hop = true,
+            10 if name == "connection" || name == "keep-alive" => found.hop = true,
+            14 if name == "content-length" => found.lengths += 1,
+            14 if name == "http2-settings" => found.hop = true,
+            16 if name == "proxy-connection" => found.hop = true,
+            17 if name == "transfer-encoding" => found.hop = true,
             _ => {}
         }
     }
@@ -123,14 +130,14 @@ pub(crate) fn prepare<B: Body>(
             request.headers_mut().remove(TE);
         }
     }
-    if found.length && !has_true_length(request) {
+    if found.lengths > 0 && !has_true_length(request, found.lengths) {
         // A length that the body does not have lets the endpoint read one request as two.
         request.headers_mut().remove(CONTENT_LENGTH);
     }
     if http2 {
-        prepare_http2(request, own, found.host, tls);
+        prepare_http2(request, own, found.hosts, tls);
     } else {
-        prepare_http1(request, own, found.host);
+        prepare_http1(request, own, found.hosts);
     }
     found.expect
         && !http2
@@ -141,8 +148,8 @@ pub(crate) fn prepare<B: Body>(
 }
 
 /// Whether the one `Content-Length` says what the body is going to be.
-fn has_true_length<B: Body>(request: &Request<B>) -> bool {
-    if request.headers().get_all(CONTENT_LENGTH).iter().count() != 1 {
+fn has_true_length<B: Body>(request: &Request<B>, lengths: u32) -> bool {
+    if lengths != 1 {
         return false;
     }
     let Some(claimed) = request.headers().get(CONTENT_LENGTH).and_then(parse_length) else {
@@ -165,10 +172,9 @@ fn parse_length(value: &HeaderValue) -> Option<u64> {
     })
 }
 
-fn prepare_http1<B>(request: &mut Request<B>, own: &OwnName, host: bool) {
+fn prepare_http1<B>(request: &mut Request<B>, own: &OwnName, hosts: u32) {
     *request.version_mut() = Version::HTTP_11;
-    let several = host && request.headers().get_all(HOST).iter().nth(1).is_some();
-    if !host || several {
+    if hosts != 1 {
         let value = match request.uri().authority() {
             Some(authority) if authority == &own.authority => own.header.clone(),
             Some(authority) => {
@@ -185,12 +191,12 @@ fn prepare_http1<B>(request: &mut Request<B>, own: &OwnName, host: bool) {
     }
 }
 
-fn prepare_http2<B>(request: &mut Request<B>, own: &OwnName, host: bool, tls: bool) {
+fn prepare_http2<B>(request: &mut Request<B>, own: &OwnName, hosts: u32, tls: bool) {
     *request.version_mut() = Version::HTTP_2;
-    let from_host = host
-        .then(|| request.headers_mut().remove(HOST))
-        .flatten()
-        .and_then(|host| Authority::from_maybe_shared(host).ok());
+    let host = if hosts > 0 { request.headers_mut().remove(HOST) } else { None };
+    // Of several, none is the right one.
+    let from_host =
+        host.filter(|_| hosts == 1).and_then(|host| Authority::from_maybe_shared(host).ok());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     let authority = from_host.or_else(|| parts.authority.take());

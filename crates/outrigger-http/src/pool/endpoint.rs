@@ -76,6 +76,8 @@ struct Waiter<B: OutboundBody> {
 pub(crate) struct Dialing<B: OutboundBody> {
     /// `None` once it has been filled.
     home: Option<Arc<EndpointPool<B>>>,
+    /// Where it is opened.
+    runtime: runtime::Id,
 }
 
 impl<B: OutboundBody> EndpointPool<B> {
@@ -252,7 +254,8 @@ impl<B: OutboundBody> EndpointPool<B> {
             let runtime = state.waiters[at].runtime.clone();
             state.connecting += 1;
             state.total += 1;
-            dials.push((runtime, Dialing { home: Some(Arc::clone(self)) }));
+            let dialing = Dialing { home: Some(Arc::clone(self)), runtime: runtime.id() };
+            dials.push((runtime, dialing));
         }
     }
 
@@ -511,13 +514,20 @@ impl<B: OutboundBody> Dialing<B> {
 
 impl<B: OutboundBody> Drop for Dialing<B> {
     fn drop(&mut self) {
-        // Reached only when the runtime was shut down around the task.
+        // Reached only when the runtime was shut down around the task, or the task panicked.
         if let Some(home) = self.home.take() {
             let mut state = home.lock();
             state.connecting -= 1;
             state.total -= 1;
+            // To open another one for those who wait on the same runtime would end here again, from
+            // within `spawn`, for ever: they learn that nothing comes instead.
+            let waiters = std::mem::take(&mut state.waiters);
+            let (lost, waiters) =
+                waiters.into_iter().partition(|waiter| waiter.runtime.id() == self.runtime);
+            state.waiters = waiters;
             let dials = home.plan(&mut state);
             drop(state);
+            drop::<VecDeque<Waiter<B>>>(lost);
             home.launch(dials);
         }
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::iter;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +58,7 @@ struct Exchange<B: OutboundBody> {
 }
 
 impl<B: OutboundBody> ResponseFuture<B> {
+    #[inline]
     pub(crate) fn start(endpoint: Arc<EndpointPool<B>>, request: Request<B>) -> Self {
         let mut future = Self { endpoint, state: State::Done, is_second: false };
         if request.method() == Method::CONNECT {
@@ -71,6 +73,7 @@ impl<B: OutboundBody> ResponseFuture<B> {
         self.state = State::Failed(self.endpoint.failed(kind).with_cause(cause));
     }
 
+    #[inline]
     fn check_out(&mut self, request: Request<RequestBody<B>>) {
         match self.endpoint.checkout(self.is_second) {
             Checkout::Ready(leased) => self.send(leased, request),
@@ -81,6 +84,7 @@ impl<B: OutboundBody> ResponseFuture<B> {
         }
     }
 
+    #[inline]
     fn send(&mut self, leased: Leased<B>, mut request: Request<RequestBody<B>>) {
         let is_tls = self.endpoint.protocol().is_tls();
         let is_http2 = matches!(leased, Leased::Stream(_));
@@ -103,77 +107,7 @@ impl<B: OutboundBody> ResponseFuture<B> {
         }
     }
 
-    /// Takes the next step; `None` while there is another one.
-    fn poll_step(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Response<PoolBody>, Failed>>> {
-        match &mut self.state {
-            State::Single(single) => {
-                let sent = ready!(single.poll_sent(cx));
-                let State::Single(single) = std::mem::replace(&mut self.state, State::Done) else {
-                    unreachable!("the state was just looked at")
-                };
-                match sent {
-                    Ok(response) => Poll::Ready(Some(self.answer_single(single, response))),
-                    Err(error) => {
-                        let blame = if single.is_unseen() { Blame::Unseen } else { Blame::Wire };
-                        drop(single);
-                        Poll::Ready(self.sent_in_vain(error, blame))
-                    }
-                }
-            }
-            State::Stream(stream, exchange) => {
-                let sent = ready!(exchange.sent.as_mut().poll(cx));
-                let is_own_fault = exchange.broken.load(Ordering::Acquire);
-                if sent.is_err() && !is_own_fault {
-                    note_goodbye(stream, &sent);
-                }
-                let State::Stream(stream, _) = std::mem::replace(&mut self.state, State::Done)
-                else {
-                    unreachable!("the state was just looked at")
-                };
-                match sent {
-                    Ok(mut response) => {
-                        hygiene::clean_answer(response.headers_mut());
-                        let lease = Lease::Stream(Box::new(stream));
-                        Poll::Ready(Some(Ok(self.answer(response, lease))))
-                    }
-                    Err(error) => {
-                        let blame = match is_own_fault {
-                            true => Blame::Caller,
-                            false if stream.is_unseen() => Blame::Unseen,
-                            false => Blame::Wire,
-                        };
-                        drop(stream);
-                        Poll::Ready(self.sent_in_vain(error, blame))
-                    }
-                }
-            }
-            State::Waiting(waiting) => {
-                let handed = ready!(Pin::new(&mut waiting.handed).poll(cx));
-                let State::Waiting(waiting) = std::mem::replace(&mut self.state, State::Done)
-                else {
-                    unreachable!("the state was just looked at")
-                };
-                match handed {
-                    Ok(Ok(leased)) => self.send(leased, waiting.request),
-                    Ok(Err(failed)) => return Poll::Ready(Some(Err(failed))),
-                    Err(_) => self.fail(FailureKind::ConnectFailure, PoolGone),
-                }
-                Poll::Ready(None)
-            }
-            State::Failed(_) => {
-                let State::Failed(failed) = std::mem::replace(&mut self.state, State::Done) else {
-                    unreachable!("the state was just looked at")
-                };
-                Poll::Ready(Some(Err(failed)))
-            }
-            // Polled again after its end, or a stream that was lost: nothing more comes.
-            State::Done => Poll::Pending,
-        }
-    }
-
+    #[inline]
     fn answer_single(
         &self,
         mut single: Box<Single<B>>,
@@ -189,50 +123,110 @@ impl<B: OutboundBody> ResponseFuture<B> {
         Ok(self.answer(response, Lease::Single(single)))
     }
 
+    #[inline]
     fn answer(&self, response: Response<Incoming>, lease: Lease) -> Response<PoolBody> {
         let address = self.endpoint.address();
         response.map(|body| PoolBody::new(body, lease, address))
     }
 
-    /// Sending failed: the request goes again where no byte of it was written, once.
     #[cold]
-    fn sent_in_vain(
-        &mut self,
-        mut error: TrySendError<Request<RequestBody<B>>>,
-        blame: Blame,
-    ) -> Option<Result<Response<PoolBody>, Failed>> {
+    fn single_in_vain(&mut self, single: Box<Single<B>>, error: Unsent<B>) {
+        let blame = if single.is_unseen() { Blame::Unseen } else { Blame::Wire };
+        drop(single);
+        self.sent_in_vain(error, blame);
+    }
+
+    #[cold]
+    fn stream_in_vain(&mut self, stream: Stream<B>, error: Unsent<B>, is_own_fault: bool) {
+        let blame = match is_own_fault {
+            true => Blame::Caller,
+            false if stream.is_unseen() => Blame::Unseen,
+            false => Blame::Wire,
+        };
+        drop(stream);
+        self.sent_in_vain(error, blame);
+    }
+
+    /// Sending failed: the request goes again where no byte of it was written, once.
+    fn sent_in_vain(&mut self, mut error: Unsent<B>, blame: Blame) {
         let request = error.take_message();
         let error = error.into_error();
         match request {
             Some(request) if !self.is_second => {
                 self.is_second = true;
                 self.check_out(request);
-                None
             }
             // Whatever the error is called, hyper has not written anything.
-            Some(_) => {
-                let failed = self.endpoint.failed(FailureKind::ConnectFailure);
-                Some(Err(failed.with_cause(error)))
-            }
+            Some(_) => self.fail(FailureKind::ConnectFailure, error),
             None => {
                 let kind = match (blame, kind_of(&error)) {
                     (Blame::Caller, _) => FailureKind::RequestBody,
                     (Blame::Unseen, FailureKind::Reset) => FailureKind::ConnectFailure,
                     (_, kind) => kind,
                 };
-                Some(Err(self.endpoint.failed(kind).with_cause(error)))
+                self.fail(kind, error);
             }
         }
     }
 }
 
+type Unsent<B> = TrySendError<Request<RequestBody<B>>>;
+
 impl<B: OutboundBody> Future for ResponseFuture<B> {
     type Output = Result<Response<PoolBody>, Failed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
         loop {
-            if let Some(result) = ready!(self.poll_step(cx)) {
-                return Poll::Ready(result);
+            match &mut this.state {
+                State::Single(single) => {
+                    let sent = ready!(single.poll_sent(cx));
+                    let State::Single(single) = mem::replace(&mut this.state, State::Done) else {
+                        unreachable!("the state was just looked at")
+                    };
+                    match sent {
+                        Ok(response) => return Poll::Ready(this.answer_single(single, response)),
+                        Err(error) => this.single_in_vain(single, error),
+                    }
+                }
+                State::Stream(stream, exchange) => {
+                    let sent = ready!(exchange.sent.as_mut().poll(cx));
+                    let is_own_fault = exchange.broken.load(Ordering::Acquire);
+                    if sent.is_err() && !is_own_fault {
+                        note_goodbye(stream, &sent);
+                    }
+                    let State::Stream(stream, _) = mem::replace(&mut this.state, State::Done)
+                    else {
+                        unreachable!("the state was just looked at")
+                    };
+                    match sent {
+                        Ok(mut response) => {
+                            hygiene::clean_answer(response.headers_mut());
+                            let lease = Lease::Stream(Box::new(stream));
+                            return Poll::Ready(Ok(this.answer(response, lease)));
+                        }
+                        Err(error) => this.stream_in_vain(stream, error, is_own_fault),
+                    }
+                }
+                State::Waiting(waiting) => {
+                    let handed = ready!(Pin::new(&mut waiting.handed).poll(cx));
+                    let State::Waiting(waiting) = mem::replace(&mut this.state, State::Done) else {
+                        unreachable!("the state was just looked at")
+                    };
+                    match handed {
+                        Ok(Ok(leased)) => this.send(leased, waiting.request),
+                        Ok(Err(failed)) => return Poll::Ready(Err(failed)),
+                        Err(_) => this.fail(FailureKind::ConnectFailure, PoolGone),
+                    }
+                }
+                State::Failed(_) => {
+                    let State::Failed(failed) = mem::replace(&mut this.state, State::Done) else {
+                        unreachable!("the state was just looked at")
+                    };
+                    return Poll::Ready(Err(failed));
+                }
+                // Polled again after its end: nothing more comes.
+                State::Done => return Poll::Pending,
             }
         }
     }

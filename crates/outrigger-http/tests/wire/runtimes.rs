@@ -1,6 +1,7 @@
 //! One pool, several runtimes.
 
 use tokio::runtime::{Builder, Runtime};
+use tower::Service;
 
 use crate::raw::*;
 
@@ -75,6 +76,28 @@ fn a_runtime_that_stops_in_the_middle_takes_nothing_with_it() {
 
     drop(one);
 
+    let stats = pool.stats();
+    assert_eq!((stats.connecting, stats.connections, stats.pending), (0, 0, 0));
+}
+
+#[test]
+fn who_waits_on_a_runtime_that_stops_is_told() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = silent.local_addr().expect("bound");
+    let endpoint = endpoint(address, outrigger_core::Protocol::H2c);
+    let mut pool = pool(|_| {});
+    let one = runtime();
+    // Made within the runtime, and held outside of it.
+    let future = one.block_on(async {
+        let future = pool.call(dispatch(&endpoint, request("/")));
+        until("it is being opened", || pool.stats().connecting == 1).await;
+        future
+    });
+
+    drop(one);
+
+    let failed = runtime().block_on(future).expect_err("nothing comes any more");
+    assert_eq!(failed.kind, outrigger_core::FailureKind::ConnectFailure);
     let stats = pool.stats();
     assert_eq!((stats.connecting, stats.connections, stats.pending), (0, 0, 0));
 }
