@@ -13,7 +13,9 @@ use super::replay_body::Tape;
 /// What is kept of a request so that it can be sent again.
 ///
 /// Cost: the copy of the headers goes into a map that an earlier request has left behind, so that
-/// keeping a request allocates nothing once a thread has warmed up.
+/// keeping a request allocates nothing once a thread has warmed up. A value that the caller has
+/// just made from a `String` is shared from its first clone on, for which `bytes` allocates 24
+/// bytes; values read from a connection, and constant ones, are shared already.
 #[derive(Debug)]
 pub(crate) struct Kept<B> {
     pub(crate) context: Context,
