@@ -18,7 +18,7 @@ use crate::gate::Gate;
 use crate::index::Told;
 use crate::tls::Tls;
 use crate::token::TokenKeeper;
-use crate::wire::{Lane, Reply, Target, WireError};
+use crate::wire::{Connection, Lane, Reply, Target, WireError};
 use crate::{ConfigError, ConsulConfig};
 
 /// An answer that may be read.
@@ -106,15 +106,40 @@ impl Client {
         self.bound(asking, ask, within).await
     }
 
-    /// The same for those whose turn it is already.
-    pub(crate) async fn ask_admitted(
+    /// A connection for one whose turn it is.
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        lane: &Lane,
+        ask: &Ask,
+    ) -> Result<Connection, RegistryError> {
+        let connecting = async { lane.connection().await.map_err(|error| self.name(ask, error)) };
+        // Whether there is an answer is not known yet.
+        let result = connecting.await;
+        if let Err(error) = &result {
+            self.suspect(error.class());
+        }
+        result
+    }
+
+    /// Asks over one connection and no other, within a time.
+    pub(crate) async fn ask_over(
         self: &Arc<Self>,
         lane: &Lane,
         permit: SemaphorePermit<'_>,
+        connection: Connection,
         ask: &Ask,
         within: Duration,
     ) -> Result<Answered, RegistryError> {
-        self.bound(self.ask_denied_twice(lane, &permit, ask), ask, within).await
+        let asking = async {
+            let sent = lane.send_over(connection, self.request(ask), &permit).await;
+            judge(ask, sent.map_err(|error| self.name(ask, error))?)
+        };
+        let result = self.bound(asking, ask, within).await;
+        if matches!(result, Err(RegistryError::Denied { .. })) {
+            // Whoever waits for another token is woken when the file holds one by now.
+            self.token.reread();
+        }
+        result
     }
 
     async fn ask_denied_twice(
@@ -178,6 +203,11 @@ impl Client {
         permit: &SemaphorePermit<'_>,
         ask: &Ask,
     ) -> Result<Answered, RegistryError> {
+        let sent = lane.send(self.request(ask), permit).await;
+        judge(ask, sent.map_err(|error| self.name(ask, error))?)
+    }
+
+    fn request(&self, ask: &Ask) -> Request<Full<Bytes>> {
         const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
         const NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");
         let mut request = Request::new(Full::new(ask.body.clone()));
@@ -196,8 +226,7 @@ impl Client {
         if let Some(Ok(namespace)) = namespace {
             headers.insert(NAMESPACE, namespace);
         }
-        let reply = lane.send(request, permit).await.map_err(|error| self.name(ask, error))?;
-        judge(ask, reply)
+        request
     }
 
     fn name(&self, ask: &Ask, error: WireError) -> RegistryError {

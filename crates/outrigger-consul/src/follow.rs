@@ -18,12 +18,16 @@ pub(crate) struct Follow {
     client: Arc<Client>,
     ask: Ask,
     index: u64,
+    // The newest connection when the index was told.
+    born: u64,
     pace: Pace,
     backoff: Backoff,
     // Whether the last answer came so late that it says nothing about a busy loop.
     waited: bool,
     rested: bool,
     stale: bool,
+    // Whether the last answer was too old: a newer one is looked for soon.
+    aged: bool,
     // When the leader was last asked because a server was too far behind.
     leader_asked: Option<std::time::Instant>,
     _counted: Following,
@@ -43,11 +47,13 @@ impl Follow {
             client: Arc::clone(client),
             ask,
             index: 0,
+            born: 0,
             pace: Pace::new(),
             backoff: Backoff::default(),
             waited: false,
             rested: true,
             stale: client.config.stale,
+            aged: false,
             leader_asked: None,
             _counted: client.follow(),
         }
@@ -62,8 +68,14 @@ impl Follow {
         loop {
             self.take_breath(&mut token).await;
             let permit = client.watches.admit().await;
+            self.pace.spend(client.now());
+            let connection = client.connect(&client.watches, &self.ask).await?;
+            if connection.born > self.born {
+                // An index is worth nothing to an agent that was restarted without our noticing,
+                // between two questions: it would sleep until its own counter is as high.
+                self.index = 0;
+            }
             let asked_at = client.now();
-            self.pace.spend(asked_at);
             let (ask, wait) = self.question();
             // The server adds up to a sixteenth; an agent that was stopped accepts the connection
             // and never answers, so this deadline is the only defence.
@@ -75,7 +87,7 @@ impl Follow {
             token.mark_unchanged();
             let long = self.index != 0 && client.turn().is_none();
             let result = tokio::select! {
-                result = client.ask_admitted(&client.watches, permit, &ask, within) => result,
+                result = client.ask_over(&client.watches, permit, connection, &ask, within) => result,
                 // Held under the old token, this watch would not be woken by what the new one may see.
                 Ok(()) = token.changed() => {
                     (self.index, self.pace) = (0, Pace::new());
@@ -83,10 +95,15 @@ impl Follow {
                 }
                 () = client.crowded(), if long => continue,
             };
+            self.born = client.watches.newest();
             let elapsed = client.now().saturating_duration_since(asked_at);
             self.waited = elapsed >= wait.mul_f64(0.9) || elapsed >= Duration::from_secs(5);
             match result {
-                Ok(answered) => return Ok(self.weigh(answered).await),
+                Ok(answered) => {
+                    let followed = self.weigh(answered).await;
+                    self.aged = followed.aged;
+                    return Ok(followed);
+                }
                 Err(RegistryError::Status { status: 500..=599, .. }) if !self.stale => {
                     // No leader, perhaps: any server may answer until there is one.
                     (self.stale, self.index) = (true, 0);
@@ -99,6 +116,7 @@ impl Follow {
     fn question(&self) -> (Ask, Duration) {
         let config = &self.client.config;
         let wait = self.client.turn().map_or(config.wait, |turn| turn.min(config.wait));
+        let wait = if self.aged { wait.min(Duration::from_secs(5)) } else { wait };
         let mut ask = self.ask.clone();
         if self.stale {
             ask = ask.param("stale", "");

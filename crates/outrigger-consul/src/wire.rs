@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,13 @@ use tokio_rustls::TlsConnector;
 use crate::AgentAddress;
 use crate::tls::Tls;
 
-type Sender = http1::SendRequest<Full<Bytes>>;
+/// One connection, ready for a question.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Rises with every connection of its lane.
+    pub(crate) born: u64,
+}
 
 /// What went wrong on the wire.
 #[derive(Debug)]
@@ -58,12 +65,18 @@ pub(crate) struct Target {
 pub(crate) struct Lane {
     target: Arc<Target>,
     permits: Semaphore,
-    idle: Mutex<Vec<Sender>>,
+    idle: Mutex<Vec<Connection>>,
+    born: AtomicU64,
 }
 
 impl Lane {
     pub(crate) const fn new(target: Arc<Target>, connections: usize) -> Self {
-        Self { target, permits: Semaphore::const_new(connections), idle: Mutex::new(Vec::new()) }
+        Self {
+            target,
+            permits: Semaphore::const_new(connections),
+            idle: Mutex::new(Vec::new()),
+            born: AtomicU64::new(0),
+        }
     }
 
     /// Waits for one's turn, first come, first served. The permit goes into [`Lane::send`].
@@ -71,13 +84,64 @@ impl Lane {
         self.permits.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// Sends a question and reads the whole answer. The caller bounds the time.
+    /// A connection that was kept and is still open, if there is one, or else a new one.
+    pub(crate) async fn connection(&self) -> Result<Connection, WireError> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                Some(kept) if kept.sender.is_closed() => {}
+                Some(kept) => return Ok(kept),
+                None => {
+                    let sender = connect(&self.target).await.map_err(WireError::Unreachable)?;
+                    let born = self.born.fetch_add(1, Ordering::Relaxed) + 1;
+                    return Ok(Connection { sender, born });
+                }
+            }
+        }
+    }
+
+    /// The number of the newest connection.
+    pub(crate) fn newest(&self) -> u64 {
+        self.born.load(Ordering::Relaxed)
+    }
+
+    /// Sends a question over any connection and reads the whole answer. The caller bounds the time.
     pub(crate) async fn send(
         &self,
+        mut request: Request<Full<Bytes>>,
+        _permit: &SemaphorePermit<'_>,
+    ) -> Result<Reply, WireError> {
+        loop {
+            let newest = self.newest();
+            let mut connection = self.connection().await?;
+            let kept = connection.born <= newest;
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return self.finish(connection, response).await,
+                Err(mut error) => match error.take_message() {
+                    // The agent closed the kept connection before it saw the question.
+                    Some(unsent) if kept => request = unsent,
+                    _ => return Err(judge(error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Sends a question over one connection and no other.
+    pub(crate) async fn send_over(
+        &self,
+        mut connection: Connection,
         request: Request<Full<Bytes>>,
         _permit: &SemaphorePermit<'_>,
     ) -> Result<Reply, WireError> {
-        let (mut sender, response) = self.begin(request).await?;
+        let response = connection.sender.send_request(request).await.map_err(judge)?;
+        self.finish(connection, response).await
+    }
+
+    async fn finish(
+        &self,
+        mut connection: Connection,
+        response: http::Response<Incoming>,
+    ) -> Result<Reply, WireError> {
         let (head, body) = response.into_parts();
         // None was asked for; taken as it is, a small answer could unfold to any length.
         let encoding = head.headers.get(header::CONTENT_ENCODING);
@@ -86,33 +150,10 @@ impl Lane {
             return Err(WireError::Answer("encoding", found.into()));
         }
         let body = collect(body, &head.headers, self.target.max_answer).await?;
-        if poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        if poll_fn(|cx| connection.sender.poll_ready(cx)).await.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         Ok(Reply { status: head.status, headers: head.headers, body })
-    }
-
-    async fn begin(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(Sender, http::Response<Incoming>), WireError> {
-        loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let reused = idle.is_some();
-            let mut sender = match idle {
-                Some(sender) if sender.is_closed() => continue,
-                Some(sender) => sender,
-                None => connect(&self.target).await.map_err(WireError::Unreachable)?,
-            };
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((sender, response)),
-                Err(mut error) => match error.take_message() {
-                    // The agent closed the kept connection before it saw the question.
-                    Some(unsent) if reused => request = unsent,
-                    _ => return Err(judge(error.into_error())),
-                },
-            }
-        }
     }
 }
 
@@ -148,7 +189,7 @@ async fn collect(mut body: Incoming, head: &HeaderMap, most: usize) -> Result<By
     Ok(whole.freeze())
 }
 
-async fn connect(target: &Target) -> Result<Sender, BoxError> {
+async fn connect(target: &Target) -> Result<http1::SendRequest<Full<Bytes>>, BoxError> {
     let connecting = async {
         match &target.address {
             AgentAddress::Tcp { host, port, .. } => {
@@ -173,7 +214,7 @@ async fn connect(target: &Target) -> Result<Sender, BoxError> {
     tokio::time::timeout(target.connect_timeout, connecting).await?
 }
 
-async fn handshake<S>(stream: S) -> Result<Sender, BoxError>
+async fn handshake<S>(stream: S) -> Result<http1::SendRequest<Full<Bytes>>, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

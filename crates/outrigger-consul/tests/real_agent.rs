@@ -5,9 +5,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use outrigger_consul::{AgentAddress, Consul, ConsulConfig, SessionConfig};
-use outrigger_core::{Dialect, Language, RegistrationState, ServiceName, Snapshot, Status};
-use outrigger_discovery::{Query, Registrar, Registration, Resolver, SnapshotStream};
+use outrigger_consul::{AgentAddress, Consul, ConsulConfig, SessionConfig, Token, TokenSource};
+use outrigger_core::{
+    Dialect, Freshness, Language, RegistrationState, ServiceName, Snapshot, Status,
+};
+use outrigger_discovery::{
+    Query, Registrar, Registration, RegistryError, Resolver, SnapshotStream,
+};
+
+/// May do everything.
+const ROOT: &str = "9f1c6f6e-6c0b-4a3e-8f57-0d2f0b7f1a11";
 
 struct Agent {
     child: Child,
@@ -47,13 +54,17 @@ impl Agent {
     }
 
     fn start_at(binary: PathBuf, ports: [u16; 4]) -> Self {
+        Self::start_with(binary, ports, &[])
+    }
+
+    fn start_with(binary: PathBuf, ports: [u16; 4], further: &[&str]) -> Self {
         let mut command = Command::new(&binary);
         command.args(["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1"]);
         let names = ["-http-port", "-server-port", "-serf-lan-port", "-serf-wan-port"];
         for (name, port) in names.iter().zip(ports) {
             command.arg(name).arg(port.to_string());
         }
-        command.args(["-grpc-port", "-1", "-dns-port", "-1"]);
+        command.args(["-grpc-port", "-1", "-dns-port", "-1"]).args(further);
         if !binary.to_string_lossy().contains("1.8.") {
             command.args(["-grpc-tls-port", "-1"]);
         }
@@ -65,6 +76,65 @@ impl Agent {
         let address: AgentAddress =
             format!("127.0.0.1:{}", self.ports[0]).parse().expect("an address");
         Consul::new(ConsulConfig::new(address)).expect("valid")
+    }
+
+    /// Starts one that denies everything by default; `root` may do all.
+    fn start_with_acls(binary: PathBuf) -> Self {
+        let old = binary.to_string_lossy().contains("1.8.");
+        let root = if old { "master" } else { "initial_management" };
+        let acl = format!(
+            r#"acl {{ enabled = true default_policy = "deny" tokens {{ {root} = "{ROOT}" agent = "{ROOT}" }} }}"#
+        );
+        Self::start_with(binary, free_ports(), &["-hcl", &acl])
+    }
+
+    /// Asks with a token of its own.
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream =
+            tokio::net::TcpStream::connect(("127.0.0.1", self.ports[0])).await.expect("there");
+        let length = body.len();
+        let text = format!(
+            "{method} {path} HTTP/1.0\r\nX-Consul-Token: {ROOT}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(text.as_bytes()).await.expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+        (status, body.to_owned())
+    }
+
+    async fn ready(&self) {
+        within(20, "a leader", async {
+            loop {
+                let up = tokio::net::TcpStream::connect(("127.0.0.1", self.ports[0])).await.is_ok();
+                if up && self.ask("GET", "/v1/kv/x?consistent", "").await.0 == 404 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Makes a token that may do what some rules say; its accessor and its secret.
+    async fn token(&self, name: &str, rules: &str) -> (String, String) {
+        let policy = serde_json::json!({"Name": name, "Rules": rules}).to_string();
+        let made = self.ask("PUT", "/v1/acl/policy", &policy).await;
+        assert_eq!(made.0, 200, "{}", made.1);
+        let token = format!(r#"{{"Policies":[{{"Name":"{name}"}}]}}"#);
+        let (status, body) = self.ask("PUT", "/v1/acl/token", &token).await;
+        assert_eq!(status, 200, "{body}");
+        let made: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let text = |key: &str| made[key].as_str().expect("a text").to_owned();
+        (text("AccessorID"), text("SecretID"))
+    }
+
+    fn consul_with(&self, token: TokenSource) -> Consul {
+        let address: AgentAddress =
+            format!("127.0.0.1:{}", self.ports[0]).parse().expect("an address");
+        Consul::new(ConsulConfig::new(address).with_token(token)).expect("valid")
     }
 
     /// Kills it, and starts another without any memory on the same ports.
@@ -207,6 +277,154 @@ async fn keys_and_sessions(version: &str) {
     assert!(list.services.contains_key("consul"));
 }
 
+/// The rules that suffice for a service, as documented, each with what fails without it.
+const RULES: [&str; 4] = [
+    r#"service "stock" { policy = "write" }"#,
+    r#"service_prefix "" { policy = "read" }"#,
+    r#"node_prefix "" { policy = "read" }"#,
+    r#"key_prefix "outrigger/" { policy = "read" }"#,
+];
+
+fn denied<T: std::fmt::Debug>(result: Result<T, RegistryError>) -> String {
+    match result {
+        Err(error @ RegistryError::Denied { .. }) => error.to_string(),
+        other => panic!("denied was expected: {other:?}"),
+    }
+}
+
+async fn the_documented_rights_suffice(version: &str) {
+    let Some(binary) = binary(version) else { return };
+    let agent = Agent::start_with_acls(binary);
+    agent.ready().await;
+    let with = async |name: &str, rules: &[&str]| {
+        let (_, secret) = agent.token(name, &rules.join("\n")).await;
+        agent.consul_with(TokenSource::Fixed(Token::new(&secret).expect("a token")))
+    };
+    let stock = || Registration::new(name("stock"), 80).with_address([127, 0, 0, 1].into());
+
+    let consul = with("enough", &RULES).await;
+    let handle = consul.register(stock()).await.expect("valid");
+    within(10, "registration", handle.settled()).await;
+    let mut watch = consul.watch(&Query::new(name("stock")));
+    until(&mut watch, "one", |s| s.instances.len() == 1).await;
+    handle.maintenance(true, "disk").await.expect("allowed");
+    handle.maintenance(false, "").await.expect("allowed");
+    assert_eq!(consul.kv().get("outrigger/policy/stock").await.expect("allowed"), None);
+    let mut catalogue = consul.catalogue(None);
+    within(10, "the catalogue", async {
+        while !catalogue.next().await.expect("a list").services.contains_key("stock") {}
+    })
+    .await;
+
+    // Each rule in turn.
+    let without = with("no-write", &RULES[1..]).await;
+    let other = without.register(stock().with_id("stock-2".parse().expect("an id")));
+    let other = other.await.expect("valid");
+    let message = denied(other.report(Status::Passing, "").await);
+    assert!(message.contains(r#"service "stock" write"#), "{message}");
+    let message = denied(without.kv().put("outrigger/policy/stock", "x").await);
+    assert!(message.contains(r#"key "outrigger/policy/stock" write"#), "{message}");
+    let without = with("no-key", &RULES[..3]).await;
+    let message = denied(without.kv().get("outrigger/policy/stock").await);
+    assert!(message.contains(r#"key "outrigger/policy/stock" read"#), "{message}");
+    // Without the right to read services or nodes the agent answers with nothing, not with an
+    // error: a set that worked is held, one that never did is empty.
+    for (label, rules) in [("no-service", [RULES[0], RULES[2]]), ("no-node", [RULES[0], RULES[1]])]
+    {
+        let without = with(label, &rules).await;
+        let first = within(10, label, async {
+            let query = Query::new(name(if label == "no-node" { "stock" } else { "consul" }));
+            without.watch(&query).next().await.expect("a snapshot")
+        });
+        assert!(first.await.is_empty(), "{label}");
+    }
+    drop(other);
+    handle.deregister().await.expect("allowed");
+}
+
+async fn a_token_is_replaced(version: &str) {
+    let Some(binary) = binary(version) else { return };
+    let agent = Agent::start_with_acls(binary);
+    agent.ready().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("token");
+    let (accessor, secret) = agent.token("first", &RULES.join("\n")).await;
+    std::fs::write(&path, &secret).expect("written");
+    let consul = agent.consul_with(TokenSource::File(path.clone()));
+    let registration = Registration::new(name("stock"), 80).with_address([127, 0, 0, 1].into());
+    let handle = consul.register(registration).await.expect("valid");
+    let mut watch = consul.watch(&Query::new(name("stock")));
+    until(&mut watch, "one", |s| s.instances.len() == 1).await;
+
+    let gone = agent.ask("DELETE", &format!("/v1/acl/token/{accessor}"), "").await;
+    assert_eq!(gone.0, 200, "{}", gone.1);
+    // Every change wakes the watch, and the next question is denied.
+    let denied = async {
+        while handle.report(Status::Passing, "").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within(10, "a denial", denied).await;
+    let (_, secret) = agent.token("second", &RULES.join("\n")).await;
+    std::fs::write(&path, &secret).expect("written");
+    let allowed = async {
+        while handle.report(Status::Warning, "").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        loop {
+            let snapshot = watch.next().await.expect("a snapshot");
+            assert_eq!(snapshot.instances.len(), 1, "nothing was lost");
+            if snapshot.freshness == Freshness::Live
+                && snapshot.instances[0].status == Status::Warning
+            {
+                return;
+            }
+        }
+    };
+    within(5, "the new token's answer", allowed).await;
+    handle.deregister().await.expect("allowed");
+}
+
+async fn five_instances_are_restored(version: &str) {
+    let Some(binary) = binary(version) else { return };
+    let agent = Agent::start(binary);
+    let consul = agent.consul();
+    let mut handles = Vec::new();
+    for port in 1..=5 {
+        let registration =
+            Registration::new(name("stock"), port).with_address([127, 0, 0, 1].into());
+        handles.push(consul.register(registration).await.expect("valid"));
+    }
+    let mut watch = consul.watch(&Query::new(name("stock")));
+    let all = |s: &Snapshot| {
+        s.instances.len() == 5 && s.instances.iter().all(|i| i.status == Status::Passing)
+    };
+    until(&mut watch, "five", all).await;
+    let agent = agent.restart();
+    let restored = async {
+        loop {
+            let states: Vec<_> =
+                handles.iter().map(outrigger_discovery::Registered::state).collect();
+            if states.iter().all(|state| *state == RegistrationState::Restored) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // TTL/2 + 3 s, from the start of the new agent.
+    within(10, "five registrations again", restored).await;
+    let fresh = agent.consul();
+    let mut look = fresh.watch(&Query::new(name("stock")));
+    let snapshot = within(5, "what the agent knows", look.next()).await.expect("a snapshot");
+    assert!(all(&snapshot), "{snapshot:?}");
+    // Whoever watched lost nobody in between, and is fresh again.
+    until(&mut watch, "fresh", |s| {
+        assert_eq!(s.instances.len(), 5, "nothing was lost");
+        s.freshness == Freshness::Live
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_agent_registers_tells_and_takes_back() {
     register_watch_and_take_back("1.22.7").await;
@@ -225,4 +443,34 @@ async fn the_newest_agent_keeps_keys_and_sessions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_agent_keeps_keys_and_sessions() {
     keys_and_sessions("1.8.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_agent_restores_five_instances_after_a_loss_of_memory() {
+    five_instances_are_restored("1.22.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_agent_restores_five_instances_after_a_loss_of_memory() {
+    five_instances_are_restored("1.8.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_agent_needs_no_more_than_the_documented_rights() {
+    the_documented_rights_suffice("1.22.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_agent_needs_no_more_than_the_documented_rights() {
+    the_documented_rights_suffice("1.8.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_agent_takes_a_new_token() {
+    a_token_is_replaced("1.22.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_agent_takes_a_new_token() {
+    a_token_is_replaced("1.8.7").await;
 }

@@ -590,6 +590,25 @@ async fn a_new_token_in_the_file_is_used_within_five_seconds_and_nothing_is_lost
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_was_restarted_between_two_questions_is_asked_from_zero() {
+    // It closes the connection behind its first answer, and comes back knowing less.
+    let fake = Fake::start(|question: &Question| {
+        aside(question).unwrap_or_else(|| match question.index() {
+            0 => Act::AnswerAndClose(ok(40, &instances([80]))),
+            _ => Act::Later(secs(300), ok(40, &instances([80]))),
+        })
+    })
+    .await;
+    let consul = fake.consul();
+    let mut watch = consul.watch(&stock());
+    until(&mut watch, secs(5), "the first", |s| s.instances.len() == 1).await;
+    tokio::time::sleep(secs(30)).await;
+    let health = fake.questions().into_iter().filter(|q| q.target.starts_with(HEALTH));
+    let waiting = health.filter(|q| q.index() != 0).count();
+    assert_eq!(waiting, 0, "no index is carried to another connection");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_bad_registration_does_not_blind_to_the_others() {
     let body = format!("[{},{}]", entry("10.0.0.1", "80"), entry("10.0.0.2", "0"));
     let fake = Fake::start(move |question: &Question| {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::payload::{self, Comparison, Standing};
 use super::{Shared, Wish};
+use crate::Token;
 use crate::answer;
 use crate::ask::Ask;
 use crate::client::Client;
@@ -77,7 +78,15 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         let mut wishes = self.shared.wish.subscribe();
+        let client = Arc::clone(&self.client);
+        let mut token = client.token.changes();
         loop {
+            if token.has_changed().unwrap_or(false) {
+                // The agent tells the catalogue about us under the token we registered with: once
+                // that is gone, heartbeats are taken and nobody ever hears of them.
+                token.mark_unchanged();
+                self.stands = false;
+            }
             let wish = wishes.borrow_and_update().clone();
             let turn = self.turn(&wish).await;
             if wish.gone {
@@ -88,11 +97,15 @@ impl Keeper {
                 tracing::debug!(instance = %self.id, class = error.class(), %error, "registration");
             }
             self.tell(wish.serial, turn);
-            self.pause(&mut wishes).await;
+            self.pause(&mut wishes, &mut token).await;
         }
     }
 
-    async fn pause(&self, wishes: &mut watch::Receiver<Wish>) {
+    async fn pause(
+        &self,
+        wishes: &mut watch::Receiver<Wish>,
+        token: &mut watch::Receiver<Option<Token>>,
+    ) {
         let now = self.client.now();
         let due = if self.stands { self.beat_at.min(self.verify_at) } else { self.beat_at };
         let pause = due.saturating_duration_since(now);
@@ -100,6 +113,8 @@ impl Keeper {
             () = tokio::time::sleep(pause) => {}
             // The wish's sender lives as long as we do.
             _ = wishes.changed() => {}
+            // Noted at the head of the loop, where it is also found when it came meanwhile.
+            Ok(()) = token.changed() => token.mark_changed(),
             // The agent is back, perhaps without its memory: the next heartbeat will tell.
             () = self.client.gate.returned() => {}
         }

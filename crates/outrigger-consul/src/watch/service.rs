@@ -66,9 +66,10 @@ pub(crate) async fn follow_service(
             Err(error) => Err(error),
         };
         match judged {
-            Ok((index, news)) => {
-                state.trouble(None);
-                follow.told(index, news);
+            Ok(read) => {
+                // Not an error, and not the whole truth either: the token may not see everything.
+                state.trouble(read.filtered.then_some("filtered"));
+                follow.told(read.index, read.news);
             }
             Err(error) => {
                 follow.failed();
@@ -95,9 +96,16 @@ struct State {
     trouble: Option<&'static str>,
 }
 
+/// What came of an answer.
+struct Read {
+    index: Option<u64>,
+    news: bool,
+    filtered: bool,
+}
+
 impl State {
-    /// Reads an answer and lets the guard weigh it; the index, and whether there was news.
-    async fn take(&mut self, followed: Followed) -> Result<(Option<u64>, bool), RegistryError> {
+    /// Reads an answer and lets the guard weigh it.
+    async fn take(&mut self, followed: Followed) -> Result<Read, RegistryError> {
         let Followed { answered, aged } = followed;
         let told = answered.told;
         let read = self.read(answered.body).await?;
@@ -118,7 +126,7 @@ impl State {
             // Later, when an answer is empty, others that are listed still are the witnesses.
             self.note_catalogue();
         }
-        Ok((told.index, news))
+        Ok(Read { index: told.index, news, filtered: told.filtered })
     }
 
     async fn read(&self, body: bytes::Bytes) -> Result<Vec<Arc<Instance>>, RegistryError> {
@@ -169,7 +177,8 @@ impl State {
             return;
         }
         if let Some(class) = class {
-            tracing::warn!(service = %self.service, class, "registry's answer not used");
+            let needs = &*self.ask.rule;
+            tracing::warn!(service = %self.service, class, needs, "trouble with the registry");
         }
         // Whether the agent can be reached at all is the gate's to know.
         let connected = self.client.gate.is_up();
