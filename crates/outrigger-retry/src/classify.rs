@@ -172,7 +172,7 @@ impl Classifier {
                 | GrpcCode::DATA_LOSS,
             ) => Outcome::Failure,
             Signal::Grpc(GrpcCode::CANCELLED)
-            | Signal::Failed(FailureKind::Deadline)
+            | Signal::Failed(FailureKind::Deadline | FailureKind::RequestBody)
             | Signal::Rejected => Outcome::Ignored,
             Signal::Failed(_) | Signal::Unknown => Outcome::Failure,
             Signal::Status(_) | Signal::Grpc(_) => Outcome::Success,
@@ -213,8 +213,9 @@ mod tests {
             let long = Some(Duration::from_secs(5));
             assert_eq!(classifier.outcome(signal, long), Outcome::Failure, "time was left");
         }
-        let deadline = Signal::Failed(FailureKind::Deadline);
-        assert_eq!(classifier.outcome(deadline, None), Outcome::Ignored);
+        for kind in [FailureKind::Deadline, FailureKind::RequestBody] {
+            assert_eq!(classifier.outcome(Signal::Failed(kind), None), Outcome::Ignored, "{kind:?}");
+        }
     }
 
     #[test]
