@@ -24,11 +24,9 @@ pub struct RegistrationError {
 }
 
 impl RegistrationError {
-    pub(crate) fn wrong(
-        field: &'static str,
-        value: impl fmt::Display,
-        allowed: &'static str,
-    ) -> Self {
+    /// A field that is wrong; for adapters that allow less than [`Registration::validate`].
+    #[must_use]
+    pub fn wrong(field: &'static str, value: impl fmt::Display, allowed: &'static str) -> Self {
         // A foreign text goes into a log line: escaped, and not at any length.
         let value: String = value.to_string().chars().take(64).collect();
         Self { field, value: value.escape_debug().to_string().into(), allowed }
