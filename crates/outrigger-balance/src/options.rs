@@ -102,7 +102,7 @@ pub struct Caller {
     /// The caller's datacenter; without one, every datacenter not in `failover` is taken as here.
     pub datacenter: Option<Arc<str>>,
     /// Tells this caller's aperture from others'; a hash of the instance id, see
-    /// [`hash_key`].
+    /// [`hash_key`](crate::hash_key).
     pub id: u64,
     /// This caller's place among all of its kind, where that is known: apertures then tile evenly.
     pub peers: Option<Peers>,

@@ -85,6 +85,7 @@ pub struct Pick {
 }
 
 impl Pick {
+    #[inline]
     pub(crate) fn new(
         member: Arc<Member>,
         began: Nanos,
@@ -136,6 +137,7 @@ impl Pick {
     /// once, it ends now.
     ///
     /// Cost: a handful of atomic operations; only an error that ejects takes a lock.
+    #[inline]
     pub fn complete(self, completion: &Completion) -> InFlight {
         let mut seat = self.seat;
         seat.settle(completion);
@@ -180,47 +182,64 @@ impl InFlight {
     }
 
     /// Takes note of a verdict; whether it was one.
+    #[inline]
     fn judge(&self, completion: &Completion) -> bool {
         let state = &self.member.state;
         let now = state.nanos(completion.now);
-        let elapsed = now.saturating_sub(self.began) as f32 / self.root;
-        let is_slower = || state.latency.own(now).is_some_and(|cost| elapsed > cost);
-        match completion.outcome {
-            Outcome::Ignored => {
-                // Whoever went away after three seconds tells that the answer takes longer than
-                // that; one who left early tells nothing.
-                if is_slower() {
-                    state.latency.observe(now, elapsed);
-                }
-                return false;
-            }
-            Outcome::Failure => {
-                state.failures.fetch_add(1, Relaxed);
-                state.doubt.raise(now);
-                // A quick failure is no quick answer.
-                if is_slower() {
-                    state.latency.observe(now, elapsed);
-                }
-            }
-            _ => {
-                state.latency.observe(now, elapsed);
-                state.doubt.lower();
-            }
+        let elapsed = now.saturating_sub(self.began) as i64 as f32 / self.root;
+        if completion.outcome != Outcome::Success || completion.retry_after.is_some() {
+            return self.judge_trouble(completion, now, elapsed);
         }
+        state.latency.observe(now, elapsed);
+        state.doubt.lower();
+        self.end_row();
+        true
+    }
+
+    /// The verdicts that are not plain successes.
+    #[cold]
+    fn judge_trouble(&self, completion: &Completion, now: Nanos, elapsed: f32) -> bool {
+        let state = &self.member.state;
         if let (Some(429 | 503), Some(after)) = (completion.status, completion.retry_after) {
             state.doubt.rest(now, after);
         }
-        if self.began < state.judged_from.load(Relaxed) {
+        if completion.outcome == Outcome::Success {
+            state.latency.observe(now, elapsed);
+            state.doubt.lower();
+            self.end_row();
             return true;
         }
-        if completion.outcome.is_failure() {
-            if let Some(core) = state.core.upgrade() {
-                core.failed(&self.member, completion, now);
-            }
-        } else if state.in_a_row.load(Relaxed) != 0 {
-            state.in_a_row.store(0, Relaxed);
+        // A quick failure is no quick answer; and whoever went away after three seconds tells
+        // that the answer takes longer than that, while one who left early tells nothing.
+        if state.latency.own(now).is_some_and(|cost| elapsed > cost) {
+            state.latency.observe(now, elapsed);
+        }
+        if !completion.outcome.is_failure() {
+            return false;
+        }
+        state.failures.fetch_add(1, Relaxed);
+        state.doubt.raise(now);
+        if self.is_of_now()
+            && let Some(core) = state.core.upgrade()
+        {
+            core.failed(&self.member, completion, now);
         }
         true
+    }
+
+    /// No error in a row any more.
+    #[inline]
+    fn end_row(&self) {
+        let in_a_row = &self.member.state.in_a_row;
+        // Read first: nearly always it is 0, and the line stays shared.
+        if in_a_row.load(Relaxed) != 0 && self.is_of_now() {
+            in_a_row.store(0, Relaxed);
+        }
+    }
+
+    /// Whether it was begun since the endpoint last came back.
+    fn is_of_now(&self) -> bool {
+        self.began >= self.member.state.judged_from.load(Relaxed)
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
+    #[inline]
     pub(crate) fn new(
         candidates: &'a Candidates,
         group: &'a Group,
@@ -61,6 +62,7 @@ impl<'a> Choice<'a> {
     }
 
     /// The index of the choice and its load; `None` only when there is nothing to choose from.
+    #[inline]
     pub(crate) fn make(&self, rng: &mut fastrand::Rng) -> Option<(usize, f32)> {
         if self.slate.entries.len() <= 1 {
             return (!self.slate.entries.is_empty()).then(|| (0, self.load(0)));
@@ -77,6 +79,7 @@ impl<'a> Choice<'a> {
         Some((chosen, 0.0))
     }
 
+    #[inline]
     fn of_two(&self, rng: &mut fastrand::Rng) -> (usize, f32) {
         for _ in 0..DRAWS {
             let (first, second) = self.slate.wheel.two(rng);
@@ -102,6 +105,7 @@ impl<'a> Choice<'a> {
 
     /// A third, when even the better of two is busy: where requests queue, this takes a sixth off
     /// the slowest hundredth, and where they do not, it costs nothing.
+    #[inline]
     fn or_a_third(&self, better: (usize, f32), rng: &mut fastrand::Rng) -> (usize, f32) {
         let entries = &self.slate.entries;
         if entries.len() == 2 || entries[better.0].state.in_flight() == 0 {
@@ -126,6 +130,7 @@ impl<'a> Choice<'a> {
 
     /// The second if its load is less than `factor` times the first's; at a tie the first, which
     /// was drawn by weight alone.
+    #[inline]
     fn better(&self, first: usize, second: usize, factor: f32) -> (usize, f32) {
         let (a, b) = (self.queue(first), self.queue(second));
         let (Some(cost_a), Some(cost_b)) = (self.cost(first, a), self.cost(second, b)) else {
@@ -145,12 +150,14 @@ impl<'a> Choice<'a> {
     }
 
     /// Requests in flight for its weight.
+    #[inline]
     fn queue(&self, index: usize) -> f32 {
         let entry = &self.slate.entries[index];
         let share = if self.slate.warming { entry.share * self.ramp(index) } else { entry.share };
         entry.state.in_flight() as f32 / share
     }
 
+    #[inline]
     fn cost(&self, index: usize, queue: f32) -> Option<f32> {
         match self.algorithm {
             Algorithm::PeakEwma => self.slate.entries[index].state.cost(queue, self.now),
@@ -192,6 +199,7 @@ impl<'a> Choice<'a> {
         around.clone().find(|&index| !self.is_barred(index)).unwrap_or(start)
     }
 
+    #[inline]
     fn admits(&self, index: usize, rng: &mut fastrand::Rng) -> bool {
         !self.is_barred(index)
             && (!self.slate.warming || {
@@ -201,6 +209,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Whether it was tried before, or was ejected since the slate was made.
+    #[inline]
     fn is_barred(&self, index: usize) -> bool {
         let entry = &self.slate.entries[index];
         let avoid = self.request.avoid;

@@ -128,7 +128,7 @@ impl Roster {
             .filter(|(_, state)| !present.contains(&Arc::as_ptr(state)))
             .map(|(key, state)| (state.ledger().away_since.unwrap_or(0), key.clone()))
             .collect();
-        gone.sort_unstable_by_key(|&(since, _)| since);
+        gone.sort_unstable();
         for (_, key) in gone.into_iter().take(self.states.len() - most) {
             self.states.remove(&key);
         }

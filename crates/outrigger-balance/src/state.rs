@@ -105,6 +105,7 @@ impl State {
     }
 
     /// Requests from the pick to the end of the answer's body.
+    #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         self.waiting.count() + self.answers.bodies()
     }
@@ -114,20 +115,32 @@ impl State {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     pub(crate) fn nanos(&self, now: Instant) -> Nanos {
         nanos(self.origin, now)
     }
 
     /// How slow an answer is, in nanoseconds over the root of one more than `queue`: by what was
     /// answered, by what waits if that is older, and 5 s more while the endpoint is doubted.
+    #[inline]
     pub(crate) fn cost(&self, queue: f32, now: Nanos) -> Option<f32> {
-        let root = if queue == 0.0 { 1.0 } else { (1.0 + queue).sqrt() };
-        let doubt = self.doubt.cost(now) / root;
-        let Some(answered) = self.latency.read(now) else {
-            // One that has never done anything but fail is known well enough.
-            return (doubt > 0.0).then_some(doubt);
-        };
-        Some(answered.max(self.waiting.mean_age(now) / root) + doubt)
+        let answered = self.latency.read(now);
+        let doubt = self.doubt.cost(now);
+        if queue == 0.0 {
+            // Nothing waits, and the root is 1.
+            return match answered {
+                Some(answered) => Some(answered + doubt),
+                // One that has never done anything but fail is known well enough.
+                None => (doubt > 0.0).then_some(doubt),
+            };
+        }
+        let per_root = 1.0 / (1.0 + queue).sqrt();
+        match answered {
+            Some(answered) => {
+                Some(answered.max(self.waiting.mean_age(now) * per_root) + doubt * per_root)
+            }
+            None => (doubt > 0.0).then_some(doubt * per_root),
+        }
     }
 
     /// The share of its weight that it gets while it warms up.
@@ -147,7 +160,9 @@ impl State {
 }
 
 /// Time since the origin; what lies before it is the origin.
+#[inline]
 pub(crate) fn nanos(origin: Instant, now: Instant) -> Nanos {
     let since = now.saturating_duration_since(origin);
-    since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+    // Enough for 584 years.
+    since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(since.subsec_nanos()))
 }

@@ -58,6 +58,7 @@ impl Wheel {
     /// Drawing the second without the first would flatten the weights: of 1, 1, 4 the heavy one
     /// would be 47 % of the candidates instead of 67 %. Two points at a distance that no arc
     /// spans are different, and each for itself is uniform, which keeps the weights exact.
+    #[inline]
     pub(crate) fn two(&self, rng: &mut fastrand::Rng) -> (usize, usize) {
         let dice = rng.u64(..);
         let (high, low) = ((dice >> 32) as u32, dice as u32);
@@ -90,6 +91,7 @@ impl Wheel {
         if drawn >= but { (drawn + 1).min(self.len.max(1) as usize - 1) } else { drawn }
     }
 
+    #[inline]
     fn locate(&self, point: u32) -> usize {
         match &self.arcs {
             None => scale(point, self.len),
@@ -127,6 +129,7 @@ impl Arcs {
         Self { ends: ends.into(), guide, widest: widest.min(CIRCLE - 1) }
     }
 
+    #[inline]
     fn locate(&self, point: u32) -> usize {
         let mut arc = self.guide[scale(point, self.guide.len() as u32)] as usize;
         while self.ends[arc] <= u64::from(point) {

@@ -149,6 +149,7 @@ fn memory_is_bounded_under_churn() {
     let mut fleet = Fleet::of(3, options());
     for round in 0..2_000 {
         let from = 3 + round * 5 % 60_000;
+        fleet.pass(ms(1));
         fleet.put((from..from + 5).map(instance).collect());
         fleet.call(200);
     }
