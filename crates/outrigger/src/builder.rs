@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_consul::{Consul, ConsulConfig};
-use outrigger_core::{Clock, Language, NameError, Observe, Observers, Ratio, ServiceName};
+use outrigger_core::{
+    Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
+};
 use outrigger_discovery::{Registrar, Resolver, StaticResolver};
 use outrigger_http::ClientTls;
 use outrigger_telemetry::{SpanSink, Telemetry};
 use outrigger_tower::TokioClock;
 
 use crate::fleet::{Fleet, Parts};
+use crate::memory::Memory;
 use crate::registry::Registries;
 use crate::settings::{Settings, SettingsError};
 use crate::{Inbound, Rules, RulesError};
@@ -60,6 +63,7 @@ pub struct Builder {
     version: Option<String>,
     zone: Option<String>,
     language: Language,
+    protocol: Protocol,
     advertise: Option<String>,
     consul: Option<String>,
     registry: Option<(Arc<dyn Resolver>, Option<Arc<dyn Registrar>>)>,
@@ -90,6 +94,7 @@ impl Builder {
             version: None,
             zone: None,
             language: Language::Rust,
+            protocol: Protocol::Http,
             advertise: None,
             consul: None,
             registry: None,
@@ -123,6 +128,14 @@ impl Builder {
     /// The zone it runs in; callers prefer their own. Default none.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.zone = Some(zone.into());
+        self
+    }
+
+    /// What it speaks on its port, for callers to speak the same: [`Protocol::Grpc`] for a gRPC
+    /// service in the clear. Default [`Protocol::Http`]. The port itself takes HTTP/1.1 and HTTP/2
+    /// by prior knowledge whatever is said here.
+    pub const fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -204,10 +217,10 @@ impl Builder {
         self
     }
 
-    /// The file that keeps the last good sets, for a start while the registry is away. Default
-    /// none.
-    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.snapshot = Some(path.into());
+    /// The directory that keeps the last good sets, a file for each service, for a start while the
+    /// registry is away. Default none.
+    pub fn snapshots(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.snapshot = Some(directory.into());
         self
     }
 
@@ -318,10 +331,15 @@ impl Builder {
                 consul(url.as_deref(), &self.clock, &observers)?
             }
         };
-        let registries = Registries { resolver, fixed, endpoints };
+        let memory = self
+            .snapshot
+            .or(settings.process.snapshot)
+            .map(|directory| Memory::open(directory, Arc::clone(&self.clock)));
+        let registries = Registries { resolver, fixed, endpoints, memory };
         Ok(Fleet::new(Parts {
             service,
             language: self.language,
+            protocol: self.protocol,
             version,
             zone,
             advertise: self.advertise.or(settings.process.advertise),

@@ -67,18 +67,32 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        // What it was is the source, which a handler's `?` carries on to whoever answers.
+        f.write_str("the call has no answer")
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
+        Some(&*self.0)
     }
 }
 
 impl From<DestinationError> for Error {
     fn from(error: DestinationError) -> Self {
         Self::new(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_that_passes_our_error_on_is_answered_as_the_contract_says() {
+        let rejected = Rejected::NoEndpoint { service: "stock".parse().expect("a name") };
+        let boxed: BoxError = Error::new(rejected).into();
+        let refusal = Refusal::of(&*boxed).expect("found through our own error");
+        assert_eq!(refusal.reason, Reason::NoEndpoint);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, Uri};
-use outrigger_core::{Clock, Language, Observers, ServiceName};
+use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName};
 use outrigger_discovery::Registrar;
 use outrigger_http::{ClientTls, Drained};
 use outrigger_telemetry::Telemetry;
@@ -31,6 +31,7 @@ pub struct Fleet {
 pub(crate) struct Parts {
     pub(crate) service: ServiceName,
     pub(crate) language: Language,
+    pub(crate) protocol: Protocol,
     pub(crate) version: Option<String>,
     pub(crate) zone: Option<String>,
     pub(crate) advertise: Option<String>,
@@ -224,11 +225,16 @@ impl Fleet {
         &self.inner.parts.telemetry
     }
 
-    /// Sends what telemetry still holds, and comes back when that is done or `limit` has passed.
+    /// Sends what telemetry still holds and saves what is to be saved; comes back when that is
+    /// done or `limit` has passed.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the sending under way.
     pub async fn shutdown(&self, limit: Duration) {
+        if let Some(memory) = &self.inner.parts.registries.memory {
+            // Out of time: what is on the disk is older, and whole.
+            let _ = tokio::time::timeout(limit, memory.flush()).await;
+        }
         self.inner.parts.telemetry.shutdown(limit).await;
     }
 }

@@ -24,6 +24,7 @@ mod client;
 mod destination;
 mod error;
 mod fleet;
+mod memory;
 mod registry;
 mod response;
 mod rules;

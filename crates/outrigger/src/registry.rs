@@ -5,12 +5,15 @@ use std::sync::Arc;
 use outrigger_core::ServiceName;
 use outrigger_discovery::{Query, Resolver, SnapshotStream, StaticResolver};
 
+use crate::memory::Memory;
+
 /// Where the instances of services come from.
 #[derive(Debug)]
 pub(crate) struct Registries {
     pub(crate) resolver: Option<Arc<dyn Resolver>>,
     pub(crate) fixed: Vec<ServiceName>,
     pub(crate) endpoints: StaticResolver,
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Registries {

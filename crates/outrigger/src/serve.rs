@@ -237,7 +237,8 @@ impl Serve {
         let (address, port) = advertised(parts.advertise.as_deref(), local)?;
         let mut registration = Registration::new(parts.service.clone(), port)
             .with_address(address)
-            .with_language(parts.language.clone());
+            .with_language(parts.language.clone())
+            .with_protocol(parts.protocol);
         if let Some(ttl) = parts.ttl {
             registration = registration.with_checks([Check::Ttl { ttl }]);
         }

@@ -41,7 +41,7 @@ pub struct Process {
     /// `OUTRIGGER_ADVERTISE`: `ADDR` or `ADDR:PORT` that others reach it at. Default the
     /// listener's address.
     pub advertise: Option<String>,
-    /// `OUTRIGGER_SNAPSHOT`: the file that keeps the last good sets for a cold start.
+    /// `OUTRIGGER_SNAPSHOT`: the directory that keeps the last good sets for a cold start.
     pub snapshot: Option<PathBuf>,
     /// `OUTRIGGER_DRAIN`: how long requests in flight get to end. Default 30 s.
     #[serde(with = "humantime_serde")]
