@@ -425,6 +425,63 @@ async fn five_instances_are_restored(version: &str) {
     .await;
 }
 
+async fn a_stop_and_a_death_lose_nobody(version: &str) {
+    let Some(binary) = binary(version) else { return };
+    let mut agent = Agent::start(binary);
+    let consul = agent.consul();
+    let registration =
+        |port| Registration::new(name("stock"), port).with_address([127, 0, 0, 1].into());
+    let _first = consul.register(registration(1)).await.expect("valid");
+    let mut watch = consul.watch(&Query::new(name("stock")));
+    until(&mut watch, "one", |s| s.instances.len() == 1).await;
+    let signal = |agent: &Agent, signal: &str| {
+        let id = agent.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().expect("sent");
+        assert!(sent.success());
+    };
+    signal(&agent, "-STOP");
+    let _second = consul.register(registration(2)).await.expect("valid");
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(!consul.is_reachable(), "the heartbeats found out");
+    assert_eq!(consul.watched()[0].instances.len(), 1, "nothing was lost");
+    signal(&agent, "-CONT");
+    within(5, "the second instance", async {
+        while watch.next().await.expect("a snapshot").instances.len() != 2 {}
+    })
+    .await;
+
+    agent.child.kill().expect("killed");
+    agent.child.wait().expect("ended");
+    until(&mut watch, "stale", |s| {
+        assert_eq!(s.instances.len(), 2, "nothing was lost");
+        s.freshness == Freshness::Stale
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let agent = agent.restart();
+    within(10, "both again, passing", async {
+        let fresh = agent.consul();
+        let mut look = fresh.watch(&Query::new(name("stock")));
+        while look
+            .next()
+            .await
+            .is_none_or(|s| s.instances.iter().filter(|i| i.status == Status::Passing).count() != 2)
+        {
+        }
+    })
+    .await;
+    within(10, "fresh", async {
+        loop {
+            let snapshot = watch.next().await.expect("a snapshot");
+            assert_eq!(snapshot.instances.len(), 2, "nothing was lost");
+            if snapshot.freshness == Freshness::Live {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_agent_registers_tells_and_takes_back() {
     register_watch_and_take_back("1.22.7").await;
@@ -473,4 +530,14 @@ async fn the_newest_agent_takes_a_new_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_agent_takes_a_new_token() {
     a_token_is_replaced("1.8.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_agent_loses_nobody_by_a_stop_or_a_death() {
+    a_stop_and_a_death_lose_nobody("1.22.7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_agent_loses_nobody_by_a_stop_or_a_death() {
+    a_stop_and_a_death_lose_nobody("1.8.7").await;
 }
