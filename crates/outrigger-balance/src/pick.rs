@@ -97,11 +97,11 @@ impl Pick {
     ) -> Self {
         let state = &member.state;
         let before = state.waiting.begin(began) + state.answers.bodies();
-        let root = if before == 0 { 1.0 } else { (1.0 + before as f32 / share).sqrt() };
+        let per_root = if before == 0 { 1.0 } else { 1.0 / (1.0 + before as f32 / share).sqrt() };
         if counted {
             state.total.fetch_add(1, Relaxed);
         }
-        let seat = InFlight { member, began, root, waiting: true, counted };
+        let seat = InFlight { member, began, per_root, waiting: true, counted };
         Self { seat, candidates, panicking, load }
     }
 
@@ -151,8 +151,8 @@ impl Pick {
 pub struct InFlight {
     member: Arc<Member>,
     began: Nanos,
-    /// Root of the requests by weight that were in flight, this one included.
-    root: f32,
+    /// One over the root of the requests by weight that were in flight, this one included.
+    per_root: f32,
     waiting: bool,
     /// Whether it is in the set's total, which only bounded hashing keeps.
     counted: bool,
@@ -186,7 +186,7 @@ impl InFlight {
     fn judge(&self, completion: &Completion) -> bool {
         let state = &self.member.state;
         let now = state.nanos(completion.now);
-        let elapsed = now.saturating_sub(self.began) as i64 as f32 / self.root;
+        let elapsed = now.saturating_sub(self.began) as i64 as f32 * self.per_root;
         if completion.outcome != Outcome::Success || completion.retry_after.is_some() {
             return self.judge_trouble(completion, now, elapsed);
         }

@@ -153,8 +153,12 @@ impl<'a> Choice<'a> {
     #[inline]
     fn queue(&self, index: usize) -> f32 {
         let entry = &self.slate.entries[index];
+        let in_flight = entry.state.in_flight();
+        if in_flight == 0 {
+            return 0.0;
+        }
         let share = if self.slate.warming { entry.share * self.ramp(index) } else { entry.share };
-        entry.state.in_flight() as f32 / share
+        in_flight as f32 / share
     }
 
     #[inline]
