@@ -232,3 +232,6 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Option<u64> {
     strip_hop_by_hop(headers);
     kept
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,12 @@ mod connection;
 mod dial;
 mod endpoint;
 mod future;
+mod handshake;
+mod key;
+mod multiplexed;
 mod outbound;
 mod request_body;
+mod single;
 mod sweep;
 
 use std::fmt;
@@ -22,8 +26,9 @@ use tower_service::Service;
 use crate::{ClientTls, PoolConfig};
 
 pub use body::PoolBody;
-use endpoint::{EndpointPool, Key, KeyHasher, KeyRef};
+use endpoint::EndpointPool;
 pub use future::ResponseFuture;
+use key::{Key, KeyHasher, KeyRef};
 pub use outbound::OutboundBody;
 
 /// Keeps connections to endpoints and sends each request over one of them.

@@ -1,6 +1,7 @@
 //! A response's body, and with it the connection that it comes over.
 
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,14 +11,17 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use outrigger_core::{Failed, FailureKind};
 
-use super::connection::{Held, Kept};
+use super::multiplexed::Held;
+use super::single::Kept;
 
 /// The body of a response; gives the connection back at its end.
 ///
-/// Dropped before its end it closes an HTTP/1.1 connection and resets an HTTP/2 stream. An error is
-/// a [`Failed`] of kind `Reset`, and the end of the body.
+/// Dropped before its end it resets an HTTP/2 stream; an HTTP/1.1 connection is kept if the rest is
+/// short and comes at once, and closed otherwise. An error is a [`Failed`] of kind `Reset`, and the
+/// end of the body.
 pub struct PoolBody {
-    incoming: Incoming,
+    /// `None` only while it is dropped.
+    incoming: Option<Incoming>,
     lease: Lease,
     endpoint: SocketAddr,
 }
@@ -32,15 +36,16 @@ pub(crate) enum Lease {
 
 impl PoolBody {
     pub(crate) fn new(incoming: Incoming, lease: Lease, endpoint: SocketAddr) -> Self {
-        let mut body = Self { incoming, lease, endpoint };
-        if body.incoming.is_end_stream() {
+        let is_end = incoming.is_end_stream();
+        let mut body = Self { incoming: Some(incoming), lease, endpoint };
+        if is_end {
             body.end();
         }
         body
     }
 
     fn end(&mut self) {
-        if let Lease::Single(single) = std::mem::replace(&mut self.lease, Lease::None) {
+        if let Lease::Single(single) = mem::replace(&mut self.lease, Lease::None) {
             single.give_back();
         }
     }
@@ -54,10 +59,12 @@ impl Body for PoolBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let is_end = incoming.is_end_stream();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                if self.incoming.is_end_stream() {
+                if is_end {
                     self.end();
                 }
                 Some(Ok(frame))
@@ -75,13 +82,29 @@ impl Body for PoolBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
+
+impl Drop for PoolBody {
+    fn drop(&mut self) {
+        // Nobody reads the body of an error that is retried: if each of them cost a connection, an
+        // endpoint in trouble would be made to open new ones all the time.
+        if let Lease::Single(single) = mem::replace(&mut self.lease, Lease::None)
+            && let Some(incoming) = self.incoming.take()
+            && incoming.size_hint().lower() <= MAX_REST
+        {
+            single.drain(incoming);
+        }
+    }
+}
+
+/// Units: bytes. More is not worth a connection.
+pub(crate) const MAX_REST: u64 = 64 * 1024;
 
 impl fmt::Debug for PoolBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use super::connection::{Multiplexed, Single, handshake_http1, handshake_http2};
 use super::endpoint::{Dialing, EndpointPool};
+use super::handshake::{handshake_http1, handshake_http2};
+use super::multiplexed::Multiplexed;
+use super::single::Single;
 use super::{OutboundBody, may_be_http2, sweep};
 use crate::io::{Probed, Wire};
 

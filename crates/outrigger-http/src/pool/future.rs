@@ -18,9 +18,11 @@ use tokio::sync::oneshot;
 
 use super::OutboundBody;
 use super::body::{Lease, PoolBody};
-use super::connection::{Leased, Sent, Single, Stream};
+use super::connection::{Leased, Sent};
 use super::endpoint::{Checkout, EndpointPool, Handed};
+use super::multiplexed::Stream;
 use super::request_body::{self, RequestBody};
+use super::single::Single;
 use crate::hygiene;
 
 /// The future of [`Pool`](super::Pool)'s service.

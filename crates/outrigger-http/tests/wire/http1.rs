@@ -479,9 +479,9 @@ async fn a_future_that_is_dropped_in_flight_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_before_its_end_closes_its_connection() {
+async fn a_long_body_that_is_dropped_before_its_end_closes_its_connection() {
     let (listener, endpoint) = listen().await;
-    let connections = answer_all(listener, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
+    let connections = answer_all(listener, "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nsome");
     let pool = pool(|_| {});
 
     for asked in 1..=3 {
@@ -492,6 +492,33 @@ async fn a_body_that_is_dropped_before_its_end_closes_its_connection() {
         assert_eq!((stats.in_flight, stats.connections), (0, 0), "counts are right at once");
         assert_eq!(connections.get(), asked, "what is half read is not used again");
     }
+}
+
+#[tokio::test]
+async fn a_short_body_that_nobody_reads_costs_no_connection() {
+    for answer in [
+        "HTTP/1.1 503 No\r\ncontent-length: 7\r\n\r\ntrouble",
+        "HTTP/1.1 503 No\r\ntransfer-encoding: chunked\r\n\r\n7\r\ntrouble\r\n3\r\nxyz\r\n0\r\n\r\n",
+    ] {
+        let (listener, endpoint) = listen().await;
+        let connections = answer_all(listener, answer);
+        let pool = pool(|_| {});
+        for _ in 0..10 {
+            drop(send(&pool, &endpoint, request("/")).await.expect("a head"));
+            until("it is back", || pool.stats().idle == 1).await;
+        }
+        assert_eq!(connections.get(), 1, "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_body_that_does_not_come_is_not_waited_for() {
+    let (listener, endpoint) = listen().await;
+    answer_all(listener, "HTTP/1.1 503 No\r\ncontent-length: 7\r\n\r\ntro");
+    let pool = pool(|_| {});
+    drop(send(&pool, &endpoint, request("/")).await.expect("a head"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(pool.stats().connections, 0);
 }
 
 #[tokio::test]

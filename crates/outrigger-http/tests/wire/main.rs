@@ -1,5 +1,6 @@
 //! The pool and the server on real sockets of the loopback interface.
 
+mod chaos;
 mod hostile;
 mod http1;
 mod http2;

@@ -88,10 +88,10 @@ fn who_waits_on_a_runtime_that_stops_is_told() {
     let mut pool = pool(|_| {});
     let one = runtime();
     // Made within the runtime, and held outside of it.
-    let future = one.block_on(async {
+    let (future,) = one.block_on(async {
         let future = pool.call(dispatch(&endpoint, request("/")));
         until("it is being opened", || pool.stats().connecting == 1).await;
-        future
+        (future,)
     });
 
     drop(one);

@@ -243,3 +243,75 @@ async fn a_head_over_the_bounds_is_refused() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 }
+
+/// Not a test of its own: the server of the next one, in a process with few file descriptors.
+#[cfg(target_os = "linux")]
+#[test]
+fn serves_with_few_file_descriptors_when_asked() {
+    if std::env::var_os("OUTRIGGER_HTTP_FEW_FDS").is_none() {
+        return;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (address, _server) = serve(|_| {}, open(), std::future::pending()).await;
+        println!("listening on {address}");
+        // Until the parent closes this process's standard input.
+        let mut byte = [0];
+        let _ = tokio::task::spawn_blocking(move || {
+            std::io::Read::read(&mut std::io::stdin(), &mut byte)
+        })
+        .await;
+        std::process::exit(0);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn out_of_file_descriptors_it_waits_without_spinning_and_recovers() {
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+
+    let own = std::env::current_exe().expect("this program");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""])
+        .arg(own)
+        .args(["server::serves_with_few_file_descriptors_when_asked", "--exact", "--nocapture"])
+        .env("OUTRIGGER_HTTP_FEW_FDS", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let stdout = child.stdout.take().expect("piped");
+    let address: SocketAddr = std::io::BufReader::new(stdout)
+        .lines()
+        .find_map(|line| line.expect("text").split_once("listening on ")?.1.trim().parse().ok())
+        .expect("the server tells its address");
+    let cpu_ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it runs");
+        let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split(' ').collect();
+        // utime and stime are the 14th and 15th fields, counted from before the name.
+        fields[12].parse::<u64>().expect("a number") + fields[13].parse::<u64>().expect("a number")
+    };
+
+    let mut flood = Vec::new();
+    for _ in 0..100 {
+        flood.push(connect(address).await);
+    }
+    // All its descriptors are in use once somebody who asks is not answered.
+    let before = cpu_ticks();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = cpu_ticks() - before;
+    assert!(spent <= 20, "at most 20 % of a processor, in ticks of 10 ms: {spent}");
+    let mut late = connect(address).await;
+    write(&mut late, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let waits = tokio::time::timeout(Duration::from_millis(200), answer(&mut late)).await;
+    assert!(waits.is_err(), "nobody can be accepted");
+
+    drop(flood);
+    let answered = tokio::time::timeout(Duration::from_secs(2), answer(&mut late)).await;
+    assert!(answered.expect("within two seconds").is_some());
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+}
