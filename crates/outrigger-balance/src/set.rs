@@ -90,7 +90,7 @@ impl EndpointSet {
     /// Shape: endpoints are the same if instance id and address are. A process that says it
     /// started anew (another boot nonce) is a newcomer.
     ///
-    /// Cost: O(n), about a millisecond for 5,000 endpoints.
+    /// Cost: O(n), about 3 ms for 5,000 endpoints, four times that with a hash table.
     pub fn update(&self, members: Members, now: Instant) -> Change {
         self.0.update(members, nanos(self.0.origin, now))
     }
