@@ -212,4 +212,19 @@ mod tests {
         assert_eq!(error.to_string(), "`max_connections` is 0; allowed is 1 to 65536");
         assert_eq!(config.clamped().validate(), Ok(()), "clamping makes it valid");
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_file_says_what_differs_and_a_misspelt_key_is_refused() {
+        let read = |text| serde_json::from_str::<PoolConfig>(text);
+        let config = read(r#"{"connect_timeout":"250ms","max_idle":3}"#).expect("valid");
+        assert_eq!(config.connect_timeout, Duration::from_millis(250));
+        assert_eq!(
+            PoolConfig { connect_timeout: SECOND, max_idle: 256, ..config },
+            PoolConfig::default()
+        );
+        let error = read(r#"{"max_idel":3}"#).expect_err("misspelt").to_string();
+        assert!(error.contains("max_idel") && error.contains("max_idle"), "{error}");
+        assert!(serde_json::from_str::<ServerConfig>(r#"{"drain":30}"#).is_err(), "no unit");
+    }
 }
