@@ -16,6 +16,117 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Calling a service
+//!
+//! The host of a URL is the name of a service: `http://inventory/stock/42`, also
+//! `inventory.service.consul`, `inventory.service.dc2.consul` and `inventory.outrigger`. What is
+//! spoken on the wire (HTTP/1.1, HTTP/2 in the clear, TLS) follows from how each instance is
+//! registered, not from the URL. The answer is the last endpoint's, whatever its status; an
+//! [`Error`] means that there is none, and says why:
+//!
+//! ```no_run
+//! # async fn run(fleet: outrigger::Fleet) -> Result<(), outrigger::Error> {
+//! use outrigger::core::Rejected;
+//!
+//! match fleet.get("http://inventory/stock/42").await {
+//!     Ok(response) => println!("{}: {}", response.status(), response.into_body().text().await?),
+//!     Err(error) => match error.rejected() {
+//!         // No endpoint has seen it: always safe to send again, and it is known when.
+//!         Some(Rejected::CircuitOpen { retry_after, .. }) => println!("again in {retry_after:?}"),
+//!         Some(refused) => println!("refused by us: {refused}"),
+//!         None => return Err(error),
+//!     },
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A request ends with its body: read [`ResponseBody`] or drop it. [`Fleet::client`] is the same
+//! as a tower service for any body type, which is what tonic's generated clients take.
+//!
+//! Inside a handler that [`Fleet::serve`] runs, a call inherits what came with the request: the
+//! trace, the deadline (less what was spent), the retries made above, the baggage. In a task that
+//! the handler spawns, take [`telemetry::current`] before and [`telemetry::scope`] inside.
+//!
+//! # Rules
+//!
+//! Without a word, each call has 15 s, is sent once more if no endpoint saw it, goes to the less
+//! loaded of two endpoints by peak EWMA, and an endpoint with five errors in a row is taken out.
+//! [`Rules`] says otherwise, for all services or for one:
+//!
+//! ```
+//! use outrigger::retry::Condition;
+//! use outrigger::{Rules, breaker::BreakerConfig};
+//! use std::time::Duration;
+//!
+//! let mut rules = Rules::default();
+//! rules.timeout = Some(Duration::from_secs(2));
+//! rules.retry.attempts = 2;
+//! rules.retry.when.push(Condition::ServerError);
+//! rules.breaker = Some(BreakerConfig::default());
+//! rules.validate()?;
+//! let orders = outrigger::builder("orders").rules_for("pricing", rules);
+//! # drop(orders);
+//! # Ok::<(), outrigger::RulesError>(())
+//! ```
+//!
+//! The same in `outrigger.toml`, beside the working directory or named by `OUTRIGGER_CONFIG`; what
+//! a service's own table leaves out comes from above:
+//!
+//! ```
+//! # let text = r#"
+//! zone = "eu-west-1a"
+//! timeout = "5s"
+//!
+//! [retry]
+//! attempts = 2
+//!
+//! [services.pricing.breaker]
+//! failure_ratio = 0.5
+//! open_for = "5s"
+//!
+//! [inbound.concurrency]
+//! max_in_flight = 512
+//! # "#;
+//! # let path = std::path::Path::new("outrigger.toml");
+//! # let settings = outrigger::Settings::of(Some((path, text)), &[])?;
+//! # assert!(settings.services["pricing"].breaker.is_some());
+//! # assert_eq!(settings.services["pricing"].retry.attempts, 2);
+//! # Ok::<(), outrigger::SettingsError>(())
+//! ```
+//!
+//! and from the environment, which wins over the file: `OUTRIGGER_TIMEOUT=5s`,
+//! `OUTRIGGER_BREAKER__OPEN_FOR=2s`, `OUTRIGGER_ENDPOINTS=pricing=127.0.0.1:9000`. What the builder
+//! is told wins over both. A value that cannot be is an error that names file or variable, key,
+//! value and what is allowed.
+//!
+//! # Being called
+//!
+//! [`Fleet::serve`] takes any tower service over `http::Request<hyper::body::Incoming>`: an axum
+//! router, a tonic server, a function. While it runs the instance stands in the registry with its
+//! language tag; on SIGTERM it leaves the registry first, serves on until callers have heard of it,
+//! and then ends in order. Requests that are refused (limits, deadline) are answered by
+//! [the contract's table](core::Refusal); `GET /healthz` says whether it drains.
+//!
+//! # Seeing what happens
+//!
+//! Traces, metrics and logs go where `OTEL_*` says ([`telemetry::TelemetryConfig`] lists all);
+//! nothing is exported when no endpoint is named. [`Fleet::services`] shows endpoints and circuits
+//! as they are now, [`Builder::observer`] is told of everything that happens, and
+//! `fleet.telemetry().metrics().encode(&mut text)` writes Prometheus text.
+//!
+//! # Without all of it
+//!
+//! Every rule stands alone: the layers of [`tower`] work on plain `http::Request`s, the rules of
+//! [`balance`], [`limit`], [`breaker`] and [`retry`] know neither clock nor runtime, and
+//! [`Builder::registry`] takes any [`discovery::Resolver`], such as
+//! [`discovery::InMemoryRegistry`] in a test.
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `aws-lc-rs` (default) | TLS by aws-lc-rs |
+//! | `ring` | TLS by ring, used where `aws-lc-rs` is off |
 
 mod body;
 mod builder;
