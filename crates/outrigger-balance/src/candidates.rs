@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use outrigger_core::Ratio;
 
 use crate::config::{Algorithm, BalanceConfig, SlowStart};
-use crate::estimate::Nanos;
 use crate::hash::{HashTable, Maglev, Ring, mix};
 use crate::options::{Caller, SetOptions};
 use crate::state::{Member, State};
@@ -34,13 +33,8 @@ impl Candidates {
         }
     }
 
-    pub(crate) fn new(
-        members: &[Arc<Member>],
-        options: &SetOptions,
-        now: Nanos,
-        turn: u64,
-    ) -> Self {
-        let builder = Builder { options, now, turn };
+    pub(crate) fn new(members: &[Arc<Member>], options: &SetOptions, turn: u64) -> Self {
+        let builder = Builder { options, turn };
         let subset = |(name, subset): &(Arc<str>, Subset)| {
             let within: Vec<_> =
                 members.iter().filter(|m| subset.contains(m.endpoint.instance())).collect();
@@ -105,7 +99,6 @@ impl Default for Slate {
 
 struct Builder<'a> {
     options: &'a SetOptions,
-    now: Nanos,
     turn: u64,
 }
 
@@ -234,7 +227,6 @@ impl Builder<'_> {
         if size >= all.len() {
             return all;
         }
-        let _ = self.now;
         slice(all, size, &self.options.caller)
     }
 }

@@ -243,7 +243,7 @@ impl Core {
     fn rebuild(&self, roster: &mut Roster, now: Nanos, news: &mut News) {
         roster.end_slow_starts(now);
         roster.turn += 1;
-        let candidates = Candidates::new(&roster.members, &roster.options, now, roster.turn);
+        let candidates = Candidates::new(&roster.members, &roster.options, roster.turn);
         if candidates.whole.panicking != roster.panicking {
             roster.panicking = candidates.whole.panicking;
             news.panicking(roster.panicking);

@@ -133,13 +133,10 @@ fn a_pick_outlives_the_set_it_came_from() {
     assert_eq!((fleet.view(0).in_flight, fleet.view(0).failures), (0, 1));
     let third = fleet.pick();
     drop(fleet);
-    drop(third.complete(&Completion::failure(
-        std::hint::black_box(third_now()),
-        outrigger_core::FailureKind::Reset,
-    )));
+    drop(third.complete(&Completion::failure(any_instant(), outrigger_core::FailureKind::Reset)));
 }
 
-fn third_now() -> std::time::Instant {
+fn any_instant() -> std::time::Instant {
     #[expect(clippy::disallowed_methods, reason = "any instant serves")]
     std::time::Instant::now()
 }
@@ -199,11 +196,13 @@ fn five_thousand_endpoints_are_put_into_use_in_little_time() {
         })
         .collect();
     fleet.put(instances.clone());
-    let from = third_now();
-    for _ in 0..5 {
+    let mut once = || {
+        let from = any_instant();
         fleet.put(instances.clone());
-    }
-    let each = from.elapsed() / 5;
+        from.elapsed()
+    };
+    // The quickest of some, since the machine may be busy with something else.
+    let each = (0..8).map(|_| once()).min().expect("eight");
     // The budget is 20 ms a change with everything before it, in release; a debug build on a busy
     // machine gets ten times as much.
     assert!(each < ms(200), "{each:?}");
