@@ -214,7 +214,11 @@ mod tests {
             assert_eq!(classifier.outcome(signal, long), Outcome::Failure, "time was left");
         }
         for kind in [FailureKind::Deadline, FailureKind::RequestBody] {
-            assert_eq!(classifier.outcome(Signal::Failed(kind), None), Outcome::Ignored, "{kind:?}");
+            assert_eq!(
+                classifier.outcome(Signal::Failed(kind), None),
+                Outcome::Ignored,
+                "{kind:?}"
+            );
         }
     }
 

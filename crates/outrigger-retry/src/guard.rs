@@ -10,18 +10,26 @@ use outrigger_core::{MAX_ATTEMPT, header};
 /// Retries made for a request above: the larger of the header and its mirror in the baggage.
 ///
 /// What cannot be read counts as 0, what is above 99 as 99. Taken from anybody: it can only
-/// forbid. Cost: two look-ups, nothing is allocated.
+/// forbid. Cost: one pass over the names; nothing is allocated.
 #[must_use]
 pub fn read_attempt(headers: &HeaderMap) -> u8 {
-    let own = headers.get_all(header::ATTEMPT).iter().filter_map(|value| value.to_str().ok());
-    let mirrored = headers
-        .get_all(header::BAGGAGE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .filter_map(attempt_member);
-    own.chain(mirrored).filter_map(number).max().unwrap_or(0)
+    let mut most = 0;
+    for (name, value) in headers {
+        let attempt = match name.as_str() {
+            ATTEMPT => value.to_str().ok().and_then(number),
+            BAGGAGE => {
+                let members = value.to_str().unwrap_or_default().split(',');
+                members.filter_map(attempt_member).filter_map(number).max()
+            }
+            _ => continue,
+        };
+        most = most.max(attempt.unwrap_or(0));
+    }
+    most
 }
+
+const ATTEMPT: &str = "x-outrigger-attempt";
+const BAGGAGE: &str = "baggage";
 
 /// Tries made below for an answer, when it says so; 1 otherwise.
 #[must_use]
@@ -74,6 +82,12 @@ fn number(text: &str) -> Option<u8> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn the_names_are_those_of_the_words() {
+        assert_eq!(header::ATTEMPT, ATTEMPT);
+        assert_eq!(header::BAGGAGE, BAGGAGE);
+    }
 
     fn with(name: http::HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut map = HeaderMap::new();

@@ -40,4 +40,4 @@ mod scope;
 
 pub use inbound::{Inbound, InboundFuture, InboundLayer, Trust};
 pub use refuse::{Refuse, RefuseFuture, RefuseLayer, RefusedBody};
-pub(crate) use scope::{inherit, note_tries};
+pub(crate) use scope::{inherit, is_serving, note_tries};

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, Version};
 use outrigger_core::{BoxError, Context, Failed, FailureKind, Rejected};
 use outrigger_retry::Signal;
 
 /// What a result shows.
 pub(crate) fn signal_of<B>(result: &Result<Response<B>, BoxError>) -> Signal {
     match result {
-        Ok(response) => Signal::of(response.status(), response.headers()),
+        // A gRPC code stands in the head of HTTP/2 only; elsewhere the look-up is spared.
+        Ok(response) if response.version() >= Version::HTTP_2 => {
+            Signal::of(response.status(), response.headers())
+        }
+        Ok(response) => Signal::Status(response.status()),
         Err(error) => signal_of_error(error),
     }
 }

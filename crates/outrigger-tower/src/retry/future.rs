@@ -243,13 +243,15 @@ fn finish<RB: Body>(
 ) -> Result<Response<GuardedBody<RB, RetryGuard>>, BoxError> {
     match result {
         Ok(mut response) => {
-            let below = guard::read_tries(response.headers());
-            let all = below.saturating_add(retries);
-            if retries > 0 {
-                tries::write(response.headers_mut(), all);
-                response.extensions_mut().insert(TriesMade(retries + 1));
+            // What was tried below matters to whoever is served by this call, and to the sum.
+            if retries > 0 || server::is_serving() {
+                let all = guard::read_tries(response.headers()).saturating_add(retries);
+                if retries > 0 {
+                    tries::write(response.headers_mut(), all);
+                    response.extensions_mut().insert(TriesMade(retries + 1));
+                }
+                server::note_tries(all);
             }
-            server::note_tries(all);
             Ok(response.map(|body| GuardedBody::new(body, (in_flight, permit))))
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 use outrigger_core::{Call, Context};
 
@@ -12,8 +12,9 @@ use super::replay_body::Tape;
 
 /// What is kept of a request so that it can be sent again.
 ///
-/// Cost: the copy of the headers goes into a map that an earlier request has left behind, so that
-/// keeping a request allocates nothing once a thread has warmed up. A value that the caller has
+/// Cost: the headers are copied into a list that an earlier request has left behind, so that
+/// keeping a request allocates nothing once a thread has warmed up; they become a map again, with
+/// all its hashing, only when there is another try. A value that the caller has
 /// just made from a `String` is shared from its first clone on, for which `bytes` allocates 24
 /// bytes; values read from a connection, and constant ones, are shared already.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct Kept<B> {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     version: Version,
-    headers: HeaderMap,
+    headers: Headers,
     extensions: Option<Extensions>,
     body: Tape<B>,
 }
@@ -65,7 +66,7 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.iter().cloned().collect();
         if let Some(extensions) = &self.extensions {
             *request.extensions_mut() = extensions.clone();
         }
@@ -81,37 +82,38 @@ impl<B> Drop for Kept<B> {
     }
 }
 
+type Headers = Vec<(HeaderName, HeaderValue)>;
+
 thread_local! {
-    /// Empty maps with room in them. A request may end on another thread than it began on; then
+    /// Empty lists with room in them. A request may end on another thread than it began on; then
     /// that thread has one more, up to the bound.
-    static SPARE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Headers>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Most maps that a thread keeps; more requests in flight on one thread allocate theirs.
+/// Most lists that a thread keeps; more requests in flight on one thread allocate theirs.
 const SPARES: usize = 256;
 
-/// A map that grew beyond this is not kept, lest one odd request cost memory for ever.
+/// A list that grew beyond this is not kept, lest one odd request cost memory for ever.
 const LARGEST: usize = 128;
 
-fn copy(headers: &HeaderMap) -> HeaderMap {
+fn copy(headers: &HeaderMap) -> Headers {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
     let mut copy = spare.unwrap_or_default();
-    for (name, value) in headers {
-        copy.append(name.clone(), value.clone());
-    }
+    // Values of one name come in their order, which is all the order that matters.
+    copy.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     copy
 }
 
-fn give(mut map: HeaderMap) {
-    if map.capacity() == 0 || map.capacity() > LARGEST {
+fn give(mut list: Headers) {
+    if list.capacity() == 0 || list.capacity() > LARGEST {
         return;
     }
-    map.clear();
+    list.clear();
     // A thread that is ending has nowhere to keep it.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < SPARES {
-            spare.push(map);
+            spare.push(list);
         }
     });
 }

@@ -44,6 +44,11 @@ pub(crate) fn inherit(context: &mut Context) {
     });
 }
 
+/// Whether a request is being served on this task.
+pub(crate) fn is_serving() -> bool {
+    SERVED.try_with(|_| ()).is_ok()
+}
+
 /// Notes that so many tries were made for an answer.
 pub(crate) fn note_tries(tries: u8) {
     if tries > 1 {

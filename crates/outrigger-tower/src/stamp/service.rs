@@ -1,6 +1,6 @@
 use std::task::{Context as Task, Poll};
 
-use http::{HeaderMap, HeaderValue, Request, header as standard};
+use http::{HeaderMap, HeaderValue, Method, Request, header as standard};
 use outrigger_core::{Context, Dispatch, header};
 use outrigger_retry::guard;
 use tower_service::Service;
@@ -23,7 +23,10 @@ impl<S> Stamp<S> {
         Self { inner, caller }
     }
 
-    fn stamp(&self, context: &Context, headers: &mut HeaderMap) {
+    fn stamp<B>(&self, context: &Context, request: &mut Request<B>) {
+        // Every gRPC call is one.
+        let is_post = *request.method() == Method::POST;
+        let headers = request.headers_mut();
         headers.insert(header::ATTEMPT, tries::small_number(context.attempt));
         if context.attempt > 0 {
             mirror(headers, context.attempt);
@@ -32,7 +35,10 @@ impl<S> Stamp<S> {
             Some(caller) => headers.insert(header::CALLER, caller.clone()),
             None => headers.remove(header::CALLER),
         };
-        headers.remove(header::ENVOY_EXPECTED_TIMEOUT);
+        // Looking through a few names is cheaper than hashing one that is hardly ever there.
+        if headers.keys().any(|name| *name == header::ENVOY_EXPECTED_TIMEOUT) {
+            headers.remove(header::ENVOY_EXPECTED_TIMEOUT);
+        }
         let Some((until, _)) = context.ends() else {
             headers.remove(header::DEADLINE);
             return;
@@ -41,7 +47,7 @@ impl<S> Stamp<S> {
         let now = if context.tried.is_none() { context.started } else { clock::now() };
         let left = until.saturating_duration_since(now);
         headers.insert(header::DEADLINE, deadline_value::ms(left));
-        if is_grpc(headers) {
+        if is_post && is_grpc(headers) {
             headers.insert(header::GRPC_TIMEOUT, deadline_value::grpc(left));
         }
     }
@@ -73,7 +79,7 @@ where
     }
 
     fn call(&mut self, mut dispatch: Dispatch<Request<B>>) -> S::Future {
-        self.stamp(&dispatch.context, dispatch.request.headers_mut());
+        self.stamp(&dispatch.context, &mut dispatch.request);
         self.inner.call(dispatch)
     }
 }
