@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use outrigger_core::{Address, BoxError, Instance, InstanceId, ServiceName, Status, Weights};
 use outrigger_discovery::RegistryError;
 use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::dialect::understand;
 
@@ -46,7 +47,7 @@ pub(crate) fn instances(
         too_many: false,
         entries: Vec::new(),
         left_out: BTreeMap::new(),
-        strings: HashMap::new(),
+        strings: HashSet::default(),
     };
     let read = (&mut collected).deserialize(&mut reader).and_then(|()| reader.end());
     if collected.too_many {
@@ -134,8 +135,8 @@ struct Entry<'a> {
     node: Option<Node<'a>>,
     #[serde(rename = "Service", borrow)]
     service: Service<'a>,
-    #[serde(rename = "Checks", borrow, default)]
-    checks: Option<Vec<Check<'a>>>,
+    #[serde(rename = "Checks", default)]
+    checks: Worst,
 }
 
 #[derive(Default, Deserialize)]
@@ -158,26 +159,14 @@ struct Service<'a> {
     tags: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
     address: Text<'a>,
-    // Kept as pairs: nearly always `lan_ipv4` and `wan_ipv4`, of which nothing is wanted.
+    #[serde(default)]
+    tagged_addresses: Schemes,
     #[serde(borrow, default)]
-    tagged_addresses: Option<HashMap<Text<'a>, IgnoredAny>>,
-    #[serde(borrow, default)]
-    meta: Option<BTreeMap<TextKey<'a>, Text<'a>>>,
+    meta: Pairs<'a>,
     #[serde(default)]
     port: i64,
     #[serde(default)]
     weights: Option<GivenWeights>,
-}
-
-type TextKey<'a> = OrderedText<'a>;
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct OrderedText<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for OrderedText<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Text::deserialize(from).map(|text| Self(text.0))
-    }
 }
 
 #[derive(Deserialize)]
@@ -193,11 +182,106 @@ const fn one() -> i64 {
     1
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Check<'a> {
-    #[serde(borrow, default)]
-    status: Text<'a>,
+/// Metadata as it stands in the answer.
+#[derive(Default)]
+struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::with_capacity(8);
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Pairs<'de>, E> {
+                Ok(Pairs::default())
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
+/// The worst of the checks; nothing else of them is wanted.
+struct Worst(Status);
+
+impl Default for Worst {
+    fn default() -> Self {
+        Self(Status::Passing)
+    }
+}
+
+impl<'de> Deserialize<'de> for Worst {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Check<'a> {
+            #[serde(rename = "Status", borrow, default)]
+            status: Text<'a>,
+        }
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Worst;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of checks")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Worst, A::Error> {
+                let mut worst = Status::Passing;
+                while let Some(check) = list.next_element::<Check<'de>>()? {
+                    worst = worst.max(status(&check.status.0));
+                }
+                Ok(Worst(worst))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Worst, E> {
+                Ok(Worst::default())
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
+/// Which schemes the tagged addresses name; nearly always none.
+#[derive(Default)]
+struct Schemes(Vec<&'static str>);
+
+impl<'de> Deserialize<'de> for Schemes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Schemes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of addresses")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Schemes, A::Error> {
+                const KNOWN: [&str; 4] = ["http", "https", "grpc", "grpcs"];
+                let mut schemes = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry::<Text<'de>, _>()? {
+                    schemes.extend(KNOWN.into_iter().filter(|scheme| *scheme == key.0));
+                }
+                schemes.sort_unstable();
+                Ok(Schemes(schemes))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Schemes, E> {
+                Ok(Schemes::default())
+            }
+        }
+        from.deserialize_any(Reader)
+    }
 }
 
 /// Reads the list entry by entry, so that no second copy of it is ever held.
@@ -208,7 +292,7 @@ struct Collected<'s> {
     entries: Vec<Instance>,
     left_out: BTreeMap<&'static str, usize>,
     // Tags, metadata and nodes repeat from entry to entry: one allocation for all.
-    strings: HashMap<Box<str>, Arc<str>>,
+    strings: HashSet<Arc<str>, Fast>,
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Collected<'_> {
@@ -252,9 +336,7 @@ impl Collected<'_> {
         let address = address(own.unwrap_or(&node.address.0), port)?;
 
         let mut instance = Instance::new(id, self.service.clone(), address);
-        let checks = checks.unwrap_or_default();
-        instance.status =
-            checks.iter().map(|check| status(&check.status.0)).max().unwrap_or(Status::Passing);
+        instance.status = checks.0;
         if let Some(given) = service.weights {
             let weight = |given: i64| u16::try_from(given.max(0)).unwrap_or(u16::MAX);
             instance.weights =
@@ -262,19 +344,15 @@ impl Collected<'_> {
         }
         instance.tags =
             service.tags.unwrap_or_default().iter().map(|tag| self.shared(&tag.0)).collect();
-        let meta = service.meta.unwrap_or_default();
+        let meta = &service.meta.0;
         instance.meta =
             meta.iter().map(|(key, value)| (self.shared(&key.0), self.shared(&value.0))).collect();
-        let schemes = service.tagged_addresses.unwrap_or_default();
-        let schemes: Vec<&str> = ["http", "https", "grpc", "grpcs"]
-            .into_iter()
-            .filter(|scheme| schemes.keys().any(|key| key.0 == *scheme))
-            .collect();
-        let understood = understand(&instance.tags, &instance.meta, &schemes);
+        let schemes = &service.tagged_addresses.0;
+        let understood = understand(&instance.tags, &instance.meta, schemes);
         instance.dialect = understood.dialect;
         instance.language = understood.language;
-        instance.version = understood.version.map(|text| self.shared(&text));
-        instance.zone = understood.zone.map(|text| self.shared(&text));
+        instance.version = understood.version;
+        instance.zone = understood.zone;
         instance.protocol = understood.protocol;
         instance.boot = understood.boot;
         instance.node = (!node.node.0.is_empty()).then(|| self.shared(&node.node.0));
@@ -284,13 +362,18 @@ impl Collected<'_> {
     }
 
     fn shared(&mut self, text: &str) -> Arc<str> {
-        // A hostile answer could make every one different: then sharing is given up.
+        // What is long is likely to be one of a kind (a nonce, a path), and a hostile answer could
+        // make every text different: then sharing is given up.
+        const SHORT: usize = 16;
+        if text.len() >= SHORT {
+            return text.into();
+        }
         if let Some(known) = self.strings.get(text) {
             return Arc::clone(known);
         }
         let text: Arc<str> = text.into();
         if self.strings.len() < 4096 {
-            self.strings.insert((*text).into(), Arc::clone(&text));
+            self.strings.insert(Arc::clone(&text));
         }
         text
     }
@@ -359,15 +442,24 @@ fn tell_apart(
     entries: Vec<Instance>,
     left_out: &mut BTreeMap<&'static str, usize>,
 ) -> Vec<Arc<Instance>> {
-    let mut seen = HashSet::with_capacity(entries.len());
-    let mut ids: HashMap<InstanceId, usize> = HashMap::with_capacity(entries.len());
+    let mut ids: HashMap<InstanceId, u32, Fast> = HashMap::default();
+    ids.reserve(entries.len());
+    for instance in &entries {
+        *ids.entry(instance.id.clone()).or_default() += 1;
+    }
+    if ids.len() == entries.len() {
+        return entries.into_iter().map(Arc::new).collect();
+    }
+    let mut seen = HashSet::new();
     let mut unique = Vec::with_capacity(entries.len());
     for instance in entries {
         if seen.insert((instance.id.clone(), instance.node.clone())) {
-            *ids.entry(instance.id.clone()).or_default() += 1;
             unique.push(instance);
-        } else {
-            *left_out.entry("duplicate_id").or_default() += 1;
+            continue;
+        }
+        *left_out.entry("duplicate_id").or_default() += 1;
+        if let Some(count) = ids.get_mut(&instance.id) {
+            *count -= 1;
         }
     }
     for instance in &mut unique {
@@ -379,6 +471,39 @@ fn tell_apart(
         }
     }
     unique.into_iter().map(Arc::new).collect()
+}
+
+/// FNV-1a from a random start: the keys come from a foreign answer, and whoever wrote it must not
+/// know which of them meet in one place.
+#[derive(Clone, Copy)]
+struct Fast(u64);
+
+impl Default for Fast {
+    fn default() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl BuildHasher for Fast {
+    type Hasher = Fnv;
+
+    fn build_hasher(&self) -> Fnv {
+        Fnv(self.0)
+    }
+}
+
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -81,8 +81,9 @@ fn dialect(
 
 /// The value of a `key=value` or `key:value` tag.
 fn pair<'a>(tag: &'a str, key: &str) -> Option<&'a str> {
-    let (found, value) = tag.split_once(['=', ':'])?;
-    let value = value.trim();
+    // Most tags are no pair: told by the bytes before anything is split.
+    let at = tag.bytes().position(|byte| matches!(byte, b'=' | b':'))?;
+    let (found, value) = (&tag[..at], tag[at + 1..].trim());
     (found.trim().eq_ignore_ascii_case(key) && !value.is_empty()).then_some(value)
 }
 
