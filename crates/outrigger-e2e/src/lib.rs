@@ -1,6 +1,11 @@
 //! End-to-end and tidy tests of the workspace.
 //!
-//! [`consul::RealConsul`] runs the real registry for a test; [`raw`] asks it on the wire.
+//! [`consul::RealConsul`] and [`jaeger::Jaeger`] run the real parts for a test, [`fleet::Fleet`] the
+//! demo's services as processes, [`load::Load`] sends them requests; [`raw`] asks on the wire.
 
 pub mod consul;
+pub mod fleet;
+pub mod jaeger;
+pub mod load;
+pub mod process;
 pub mod raw;

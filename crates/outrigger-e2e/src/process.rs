@@ -1,0 +1,150 @@
+//! A program of this workspace or a foreign one, as a process that ends with its handle.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "processes run on real time: waiting for one polls its condition"
+)]
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A running process; dropped, also by a panic, it is killed and reaped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command` with both outputs in `dir/name.log`.
+    ///
+    /// # Errors
+    /// Those of the file and of starting a process.
+    pub fn start(name: &str, dir: &Path, command: &mut Command) -> io::Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let file = File::create(&log)?;
+        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        Ok(Self { name: name.to_owned(), log, child })
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has written so far, invalid UTF-8 replaced.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends a signal by its short name, `STOP`, `CONT` or `TERM`.
+    ///
+    /// # Panics
+    /// When it does not arrive: the process is gone.
+    pub fn signal(&self, signal: &str) {
+        // Sending a signal needs libc; its command does it without unsafe code of ours.
+        let sent =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIG{signal} reached {}", self.name);
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        // It can only be gone already, which is what is wanted.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end; `None` when that does not come within `limit`, else whether it ended well.
+    pub fn wait(&mut self, limit: Duration) -> Option<bool> {
+        let ended = || self.child.try_wait().ok().flatten();
+        until_some(limit, ended).map(|status| status.success())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Looks every 20 ms until there is something, or `limit` has passed.
+pub fn until_some<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Looks every 20 ms until it is so; says how long that took.
+///
+/// # Panics
+/// When it is not so within `limit`; `what` says what was waited for.
+pub fn wait_for(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    let found = until_some(limit, || is_so().then(|| start.elapsed()));
+    let Some(took) = found else { panic!("{what}: not within {limit:?}") };
+    took
+}
+
+/// A TCP port of loopback that is free now.
+///
+/// # Errors
+/// Those of binding.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// The `outrigger` program: `OUTRIGGER_BIN`, else what `cargo build --release -p outrigger-cli`
+/// makes in the target directory of this test, built once.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn outrigger() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
+        return path.into();
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // A test's own path is TARGET/PROFILE/deps/NAME.
+    let target = std::env::current_exe()
+        .ok()
+        .and_then(|test| test.ancestors().nth(3).map(Path::to_owned))
+        .unwrap_or_else(|| PathBuf::from("target"));
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "-p", "outrigger-cli", "--target-dir"])
+        .arg(&target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the outrigger program can be built");
+    target.join("release/outrigger")
+}
