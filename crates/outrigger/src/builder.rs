@@ -66,7 +66,7 @@ pub struct Builder {
     protocol: Protocol,
     advertise: Option<String>,
     consul: Option<String>,
-    registry: Option<(Arc<dyn Resolver>, Option<Arc<dyn Registrar>>)>,
+    registry: Option<Ports>,
     endpoints: StaticResolver,
     fixed: Vec<ServiceName>,
     ttl: Option<Duration>,
@@ -85,6 +85,12 @@ pub struct Builder {
     tags: Vec<String>,
     meta: BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
+}
+
+/// Another registry than Consul.
+struct Ports {
+    resolver: Arc<dyn Resolver>,
+    registrar: Option<Arc<dyn Registrar>>,
 }
 
 impl Builder {
@@ -171,7 +177,7 @@ impl Builder {
         resolver: Arc<dyn Resolver>,
         registrar: Option<Arc<dyn Registrar>>,
     ) -> Self {
-        self.registry = Some((resolver, registrar));
+        self.registry = Some(Ports { resolver, registrar });
         self
     }
 
@@ -325,7 +331,7 @@ impl Builder {
             fixed.push(name);
         }
         let (resolver, registrar) = match self.registry {
-            Some((resolver, registrar)) => (Some(resolver), registrar),
+            Some(Ports { resolver, registrar }) => (Some(resolver), registrar),
             None => {
                 let url = self.consul.or(settings.process.consul);
                 consul(url.as_deref(), &self.clock, &observers)?

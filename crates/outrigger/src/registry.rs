@@ -32,10 +32,15 @@ impl Registries {
             }
         };
         match &self.resolver {
-            Some(resolver) if !self.fixed.contains(service) => std::iter::once(datacenter)
-                .chain(failover.iter().map(|name| Some(&**name)))
-                .map(|datacenter| resolver.watch(&query(datacenter)))
-                .collect(),
+            Some(resolver) if !self.fixed.contains(service) => {
+                let here = resolver.watch(&query(datacenter));
+                let here = match (&self.memory, datacenter) {
+                    (Some(memory), None) => memory.remember(service, here),
+                    _ => here,
+                };
+                let elsewhere = failover.iter().map(|name| resolver.watch(&query(Some(name))));
+                std::iter::once(here).chain(elsewhere).collect()
+            }
             // Without a registry, what is not listed has no endpoints, and that is known at once.
             _ => vec![self.endpoints.watch(&query(None))],
         }

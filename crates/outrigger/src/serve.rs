@@ -306,7 +306,7 @@ fn advertised(told: Option<&str>, local: SocketAddr) -> Result<(IpAddr, u16), Se
     if !local.ip().is_unspecified() {
         return Ok((local.ip(), local.port()));
     }
-    let address = routed_address(local).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let address = routed_address(local).unwrap_or_else(|| IpAddr::from([127, 0, 0, 1]));
     Ok((address, local.port()))
 }
 

@@ -158,7 +158,8 @@ async fn slow(
     let name = victim.name.clone();
     board.note(format!("{name} takes {} ms more for each answer", SLOW_BY.as_millis()));
     victim.knobs.set_delay(SLOW_BY);
-    sleep(span / 3).await;
+    // It takes a second or so to be believed: a single slow answer must not move the traffic.
+    sleep(span / 2).await;
     let before = tries(cast, board, Role::Inventory);
     sleep_until(ends).await;
     let shares = shares(&before, &tries(cast, board, Role::Inventory));

@@ -2,6 +2,7 @@
 //!
 //! Routes and shapes are those of `docs/contract.md`.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
@@ -114,11 +115,10 @@ impl Service {
         let response = self.fleet.get(url).await.map_err(|error| Broken::from_error(&error))?;
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(Broken {
-                status: Some(status),
-                why: format!("{url} answered {status}"),
-                attempts: response.headers().get("x-outrigger-attempts").cloned(),
-            });
+            let attempts = response.headers().get("x-outrigger-attempts").cloned();
+            let below = response.into_body().json::<Value>().await.unwrap_or_default();
+            let why = below["error"].as_str().unwrap_or(status.as_str()).to_owned();
+            return Err(Broken { status: Some(status), why, attempts });
         }
         response.into_body().json().await.map_err(|error| Broken::from_error(&error))
     }
@@ -136,7 +136,10 @@ impl Broken {
     fn from_error(error: &outrigger::Error) -> Self {
         Self {
             status: error.status().and_then(|status| StatusCode::from_u16(status).ok()),
-            why: error.to_string(),
+            why: match error.source() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            },
             attempts: None,
         }
     }
