@@ -72,6 +72,29 @@ async fn what_no_endpoint_saw_is_sent_again_whatever_it_is_and_to_the_last_byte(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_has_every_header_and_extension_of_the_first_try() {
+    let (mut service, mut handle) = scripted(layer(|_| {}, &budget()));
+    let mut request = with_body("PUT", "body");
+    for (name, value) in [("x-many", "1"), ("accept", "a"), ("x-many", "2"), ("x-many", "3")] {
+        request.headers_mut().append(name, value.parse().expect("valid"));
+    }
+    *request.version_mut() = http::Version::HTTP_2;
+    request.extensions_mut().insert(7_u8);
+    let wanted = request.headers().clone();
+    let flight = tokio::spawn(start(&mut service, request).await);
+    let (first, reply) = next(&mut handle).await;
+    assert_eq!(first.headers(), &wanted);
+    drop(first);
+    reply.send_error(failed(FailureKind::ConnectFailure));
+    let (second, reply) = next(&mut handle).await;
+    assert_eq!(second.headers(), &wanted);
+    assert_eq!(second.version(), http::Version::HTTP_2);
+    assert_eq!(second.extensions().get::<u8>(), Some(&7));
+    reply.send_response(answer(200));
+    flight.await.expect("no panic").expect("answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_post_that_may_have_been_seen_is_delivered_once() {
     let failures = [FailureKind::Reset, FailureKind::TryTimeout];
     for kind in failures {
