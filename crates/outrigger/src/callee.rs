@@ -10,7 +10,7 @@ use outrigger_discovery::SnapshotStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::stack::{Circuit, Stack};
+use crate::stack::{Built, Circuit, Stack};
 
 /// How often a DNS name among the addresses is asked for again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -34,8 +34,7 @@ impl Callee {
     pub(crate) fn start(
         service: ServiceName,
         set: EndpointSet,
-        (stack, circuit): (Stack, Option<Circuit>),
-        forget: Forget,
+        Built { stack, circuit, forget }: Built,
         streams: Vec<SnapshotStream>,
         clock: Arc<dyn Clock>,
         runtime: &tokio::runtime::Handle,

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use outrigger_balance::{Caller, EndpointSet, SetOptions, hash_key};
-use outrigger_core::{BoxError, Endpoint, ServiceName};
-use outrigger_http::Pool;
+use outrigger_core::{BoxError, ServiceName};
 use papaya::HashMap;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -95,26 +94,21 @@ impl Client {
                 .with_observers(parts.observers.clone()),
             now,
         )?;
-        let pool = match &parts.tls {
-            Some(tls) => Pool::with_tls(rules.pool_config(), tls.clone()),
-            None => Pool::new(rules.pool_config()),
-        };
         let built = build(
             rules,
-            Ingredients {
+            &Ingredients {
                 service: &service,
                 caller: &parts.service,
                 set: set.clone(),
-                pool: pool.clone(),
+                tls: parts.tls.as_ref(),
                 telemetry: &parts.telemetry,
                 observers: &parts.observers,
                 now,
             },
         )?;
         let streams = parts.registries.watch(&service, datacenter, &rules.balance.failover);
-        let forget = move |keep: &dyn Fn(&Endpoint) -> bool| pool.retain(keep);
         let clock = Arc::clone(&parts.clock);
-        Ok(Callee::start(service, set, built, Box::new(forget), streams, clock, &parts.runtime))
+        Ok(Callee::start(service, set, built, streams, clock, &parts.runtime))
     }
 
     pub(crate) fn services(&self) -> Vec<ServiceView> {

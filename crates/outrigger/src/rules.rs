@@ -25,6 +25,10 @@ pub struct Rules {
     /// off. Default 15 s.
     #[serde(with = "spans::none_or_duration")]
     pub timeout: Option<Duration>,
+    /// Longest time between two frames of a stream (gRPC, event streams), which `timeout` does not
+    /// end, 1 ms to 24 h; `none` switches it off. Default 5 min.
+    #[serde(with = "spans::none_or_duration")]
+    pub idle_timeout: Option<Duration>,
     /// Time until a connection is usable, 1 ms to 1 min. Default 1 s.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -48,6 +52,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             timeout: Some(Duration::from_secs(15)),
+            idle_timeout: Some(Duration::from_secs(300)),
             connect_timeout: Duration::from_secs(1),
             retry: RetryConfig::default(),
             hedge: None,
@@ -88,7 +93,7 @@ impl Default for Capacity {
 pub struct Inbound {
     /// Requests in flight; one more is refused at once. Default unlimited.
     pub concurrency: Option<Concurrency>,
-    /// Rates, all of which must hold. Default unlimited.
+    /// Rates, all of which must hold; at most 2. Default unlimited.
     pub rate_limits: Vec<InboundRate>,
 }
 
@@ -206,6 +211,12 @@ impl Rules {
                 ));
             }
         }
+        if let Some(idle) = self.idle_timeout
+            && !(Duration::from_millis(1)..=day).contains(&idle)
+        {
+            let allowed = "1ms to 24h, or none";
+            return Err(RulesError::new("idle_timeout", format!("{idle:?}"), allowed));
+        }
         self.retry.validate().map_err(|e| RulesError::new(e.key, e.value, e.allowed))?;
         let under = |table: &str, key: &str| format!("{table}.{key}");
         self.balance
@@ -215,6 +226,19 @@ impl Rules {
             eject
                 .validate()
                 .map_err(|e| RulesError::new(&under("eject", e.key), e.value, e.allowed))?;
+        }
+        if let Some(hedge) = &self.hedge {
+            hedge.validate().map_err(|e| RulesError::new(e.key, e.value, e.allowed))?;
+        }
+        for limit in &self.rate_limits {
+            limit
+                .validate()
+                .map_err(|e| RulesError::new(&under("rate_limits", e.key), e.value, e.allowed))?;
+        }
+        if let Some(adaptive) = self.capacity.as_ref().and_then(|c| c.adaptive.as_ref()) {
+            adaptive.validate().map_err(|e| {
+                RulesError::new(&under("capacity.adaptive", e.key), e.value, e.allowed)
+            })?;
         }
         if let Some(breaker) = &self.breaker {
             breaker

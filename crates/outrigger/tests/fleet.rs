@@ -1,0 +1,320 @@
+//! A service as a member of its fleet, over real sockets on loopback and a registry in memory.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use outrigger::core::{FailureKind, Reason, Rejected};
+use outrigger::discovery::{InMemoryRegistry, Registrar, Resolver};
+use outrigger::retry::{Condition, HedgeConfig};
+use outrigger::{Body, Builder, Fleet, InboundRate, Rules};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::service_fn;
+
+type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+fn builder(service: &str, registry: &InMemoryRegistry) -> Builder {
+    let registry = Arc::new(registry.clone());
+    outrigger::builder(service)
+        .registry(Arc::clone(&registry) as Arc<dyn Resolver>, Some(registry as Arc<dyn Registrar>))
+        .notice(Duration::from_millis(50))
+}
+
+async fn join(builder: Builder) -> Fleet {
+    builder.join().await.expect("valid settings")
+}
+
+/// A running service; ends when dropped or told to.
+struct Running {
+    address: SocketAddr,
+    end: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn end(mut self) {
+        drop(self.end.take());
+        self.task.await.expect("it ends without a panic");
+    }
+}
+
+async fn serve<F, A>(fleet: Fleet, handler: F) -> Running
+where
+    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = fleet.clone();
+    let task = tokio::spawn(async move {
+        let end = async {
+            let _ = ended.await;
+        };
+        serving.serve_until(listener, service_fn(handler), end).await.expect("it serves");
+    });
+    fleet.registered().await;
+    Running { address, end: Some(end), task }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_found_by_name_called_and_drained() {
+    let registry = InMemoryRegistry::new();
+    let stock = join(builder("inventory", &registry).version("1.2.0")).await;
+    let running = serve(stock, |request| async move {
+        text(StatusCode::OK, format!("{} {}", request.method(), request.uri().path()))
+    })
+    .await;
+
+    let orders = join(builder("orders", &registry)).await;
+    for host in ["inventory", "inventory.service.consul", "inventory.outrigger"] {
+        let response = orders.get(&format!("http://{host}/stock/42")).await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.into_body().text().await.expect("a text"), "GET /stock/42");
+    }
+    let response = orders.post("http://inventory/stock", "new").await.expect("an answer");
+    assert_eq!(response.into_body().text().await.expect("a text"), "POST /stock");
+    let view = orders.services();
+    assert_eq!(view.len(), 1, "one service, however it is spelled");
+    assert_eq!(view[0].endpoints[0].version.as_deref(), Some("1.2.0"));
+    assert_eq!(
+        view[0].endpoints[0].language.as_ref().map(ToString::to_string).as_deref(),
+        Some("rust")
+    );
+
+    running.end().await;
+    let gone = async {
+        while orders.services()[0]
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.status.as_str() != "critical")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("callers hear that it left");
+}
+
+#[tokio::test]
+async fn a_service_without_endpoints_is_refused_at_once() {
+    let registry = InMemoryRegistry::new();
+    let orders = join(builder("orders", &registry)).await;
+    orders.get("http://nobody/").await.expect_err("nobody is there");
+    let started = std::time::Instant::now_in_test();
+    let error = orders.get("http://nobody/").await.expect_err("nobody is there");
+    assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
+    assert!(matches!(error.rejected(), Some(Rejected::NoEndpoint { .. })));
+    assert_eq!((error.reason(), error.status()), (Some(Reason::NoEndpoint), Some(503)));
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_service_is_refused_with_the_way_out() {
+    let registry = InMemoryRegistry::new();
+    let orders = join(builder("orders", &registry)).await;
+    let error = orders.get("http://127.0.0.1:80/").await.expect_err("an address is no name");
+    let why = error.destination().expect("the reason").to_string();
+    assert!(why.contains("OUTRIGGER_ENDPOINTS"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_endpoint_is_retried_elsewhere_and_a_post_is_delivered_once() {
+    let registry = InMemoryRegistry::new();
+    let seen = Arc::new(AtomicU32::new(0));
+    let bad = {
+        let seen = Arc::clone(&seen);
+        serve(join(builder("inventory", &registry)).await, move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+            async { text(StatusCode::SERVICE_UNAVAILABLE, "no") }
+        })
+        .await
+    };
+    let good = serve(join(builder("inventory", &registry)).await, |_| async {
+        text(StatusCode::OK, "yes")
+    })
+    .await;
+    let mut rules = Rules::default();
+    rules.retry.when.push(Condition::ServerError);
+    let orders = join(builder("orders", &registry).rules_for("inventory", rules)).await;
+    for _ in 0..20 {
+        let response = orders.get("http://inventory/").await.expect("an answer");
+        assert_eq!(response.status(), 200, "a GET is sent again");
+    }
+    let before = seen.load(Ordering::Relaxed);
+    let mut refused = 0;
+    for _ in 0..20 {
+        let response = orders.post("http://inventory/", "x").await.expect("an answer");
+        refused += u32::from(response.status() == 503);
+    }
+    assert_eq!(seen.load(Ordering::Relaxed) - before, refused, "a POST is delivered once");
+    bad.end().await;
+    good.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_falls_on_its_way_and_is_nobody_s_failure() {
+    let registry = InMemoryRegistry::new();
+    let leaf = serve(join(builder("leaf", &registry)).await, |request| async move {
+        let left = request.headers()["x-outrigger-deadline-ms"].to_str().expect("a number");
+        let left = left.to_owned();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        text(StatusCode::OK, left)
+    })
+    .await;
+    let middle_fleet = join(builder("middle", &registry)).await;
+    let caller = middle_fleet.clone();
+    let middle = serve(middle_fleet, move |_| {
+        let caller = caller.clone();
+        async move {
+            match caller.get("http://leaf/").await {
+                Ok(_) => text(StatusCode::OK, "late"),
+                Err(error) => {
+                    let kind = error.failed().map(|failed| failed.kind);
+                    assert_eq!(kind, Some(FailureKind::Deadline));
+                    text(StatusCode::GATEWAY_TIMEOUT, "deadline")
+                }
+            }
+        }
+    })
+    .await;
+    let front = join(builder("front", &registry)).await;
+    front.get("http://middle/healthz").await.expect("known from here on");
+    let started = std::time::Instant::now_in_test();
+    let request = Request::get("http://middle/")
+        .header("x-outrigger-deadline-ms", "300")
+        .body(Body::empty())
+        .expect("a request");
+    let error = front.send(request).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(450), "the caller was answered after {took:?}");
+    if let Err(error) = error {
+        assert_eq!(error.reason(), Some(Reason::Deadline));
+    }
+    let view = front.services();
+    assert_eq!(view[0].endpoints[0].failures, 0, "the endpoint is not blamed");
+    drop((leaf, middle));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_service_does_not_accept_is_answered_by_the_contract() {
+    let registry = InMemoryRegistry::new();
+    let mut inbound = outrigger::Inbound::default();
+    inbound.rate_limits.push(InboundRate::new("2/m".parse().expect("a rate")));
+    let stock = join(builder("inventory", &registry).inbound(inbound)).await;
+    let running = serve(stock, |_| async { text(StatusCode::OK, "yes") }).await;
+    let orders = join(builder("orders", &registry)).await;
+    for _ in 0..2 {
+        assert_eq!(orders.get("http://inventory/").await.expect("an answer").status(), 200);
+    }
+    let response = orders.get("http://inventory/").await.expect("an answer");
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["x-outrigger-reason"], "rate_limited");
+    let wait: u64 =
+        response.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+    assert!((1..=30).contains(&wait), "{wait}");
+    assert_eq!(response.into_body().text().await.expect("a text"), "local_rate_limited");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_answer_is_hedged_and_the_quicker_one_taken() {
+    let registry = InMemoryRegistry::new();
+    let calls = Arc::new(AtomicU32::new(0));
+    let mut instances = Vec::new();
+    for _ in 0..2 {
+        let calls = Arc::clone(&calls);
+        let fleet = join(builder("inventory", &registry)).await;
+        instances.push(
+            serve(fleet, move |_| {
+                let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+                async move {
+                    if first {
+                        tokio::time::sleep(Duration::from_secs(5)).await;
+                    }
+                    text(StatusCode::OK, "yes")
+                }
+            })
+            .await,
+        );
+    }
+    let mut rules = Rules::default();
+    let mut hedge = HedgeConfig::default();
+    hedge.after = Duration::from_millis(50);
+    rules.hedge = Some(hedge);
+    let orders = join(builder("orders", &registry).rules(rules)).await;
+    let started = std::time::Instant::now_in_test();
+    let response = orders.get("http://inventory/").await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-outrigger-attempts"], "2");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    drop(instances);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_rate_limits_must_all_admit() {
+    let registry = InMemoryRegistry::new();
+    let running = serve(join(builder("inventory", &registry)).await, |_| async {
+        text(StatusCode::OK, "yes")
+    })
+    .await;
+    let mut rules = Rules::default();
+    for (rate, burst) in [("1000/s", 1000), ("1/m", 3)] {
+        let limit = outrigger::limit::RateLimitConfig::new(rate.parse().expect("a rate"));
+        rules.rate_limits.push(limit.with_burst(burst.try_into().expect("not zero")));
+    }
+    let orders = join(builder("orders", &registry).rules(rules)).await;
+    for _ in 0..3 {
+        orders.get("http://inventory/").await.expect("admitted");
+    }
+    let error = orders.get("http://inventory/").await.expect_err("the stricter one refuses");
+    assert_eq!(error.reason(), Some(Reason::RateLimited));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_reached_is_gone_around() {
+    let registry = InMemoryRegistry::new();
+    let one = serve(join(builder("inventory", &registry)).await, |_| async {
+        text(StatusCode::OK, "one")
+    })
+    .await;
+    let two = serve(join(builder("inventory", &registry)).await, |_| async {
+        text(StatusCode::OK, "two")
+    })
+    .await;
+    let orders = join(builder("orders", &registry)).await;
+    orders.get("http://inventory/").await.expect("known from here on");
+    // Without a word: the task is dropped, the port closes, the registry still lists it.
+    assert_ne!(one.address, two.address);
+    one.task.abort();
+    for _ in 0..50 {
+        let response = orders.get("http://inventory/").await.expect("the other one answers");
+        assert_eq!(response.status(), 200);
+    }
+    two.end().await;
+}
+
+/// The clock of a test.
+trait NowInTest {
+    fn now_in_test() -> Self;
+}
+
+impl NowInTest for std::time::Instant {
+    fn now_in_test() -> Self {
+        outrigger::tower::clock::now()
+    }
+}
