@@ -224,6 +224,11 @@ fn tell_retried<B>(layer: &RetryLayer, kept: &Kept<B>, retries: u8) {
 
 fn tell_forbidden<B>(layer: &RetryLayer, kept: &Kept<B>, why: Stop) {
     let Some(by) = why.forbidden_by() else { return };
+    if matches!(why, Stop::Budget) {
+        // What the budget forbids here nobody above may do instead: each hop has a budget of its
+        // own, and over a chain they would add up at the one who fails.
+        server::note_tries(2);
+    }
     if let Some(receipt) = &kept.context.receipt {
         let at = clock::now().saturating_duration_since(kept.context.started);
         receipt.push(at, Decision::NotRetried { why: by });
