@@ -60,6 +60,11 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(crate) fn value(key: &str, value: &str, allowed: &'static str) -> Self {
+        // Some write user and password into the address, where they do not belong and must not show.
+        let value = match value.rsplit_once('@') {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => value.to_owned(),
+        };
         let value: String = value.chars().take(64).collect();
         Self::Value { key: key.into(), value: value.into(), allowed }
     }
