@@ -65,7 +65,7 @@ pub(crate) fn rules() -> [(&'static str, Rules); 4] {
     [
         ("storefront", patient()),
         ("orders", patient()),
-        ("inventory", patient()),
+        ("inventory", impatient()),
         ("pricing", with_circuit()),
     ]
 }
@@ -88,10 +88,19 @@ fn patient() -> Rules {
     rules
 }
 
+/// The same, and gives up a try that takes too long: these two only read from memory, so whoever
+/// accepts and does not answer hangs. Above them a try may wait for one of theirs.
+fn impatient() -> Rules {
+    let mut rules = patient();
+    rules.retry.per_try_timeout = Some(Duration::from_millis(750));
+    rules.retry.when.push(Condition::Timeout);
+    rules
+}
+
 /// The same, with a circuit and by requests in flight: a picker that fears errors less than peak
 /// EWMA shows what ejection is for.
 fn with_circuit() -> Rules {
-    let mut rules = patient();
+    let mut rules = impatient();
     rules.balance.algorithm = Algorithm::LeastRequest;
     let mut breaker = BreakerConfig::default();
     breaker.window = Window::Time(Duration::from_secs(1));
