@@ -48,7 +48,7 @@ pub(crate) const SCRIPT: [Chapter; 7] = [
     Chapter {
         name: "killed",
         title: "An inventory instance is killed",
-        promise: "no failed request; it is ejected",
+        promise: "no failed request; next to no traffic goes to it",
         act: Act::Kill,
         share: 2,
     },
