@@ -1,0 +1,177 @@
+//! Instructions of a whole client call, `fleet.client()` over one kept connection, beside bare
+//! hyper: goal L7.
+//!
+//! `cargo bench -p outrigger --bench call` runs each under `valgrind --tool=callgrind` with two
+//! numbers of requests; the difference is the cost of a request, without start-up. The answering
+//! end is another process. Prints JSON lines, exits with 1 when the goal is missed.
+
+#![expect(clippy::print_stdout, reason = "its output is a table")]
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, ExitCode, Stdio};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use outrigger::breaker::BreakerConfig;
+use outrigger::limit::RateLimitConfig;
+use outrigger::{Body, Rules};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+const FEW: u32 = 500;
+const MANY: u32 = 2_500;
+const MOST: f64 = 1.30;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    match &args[..] {
+        [role] if role == "serve" => serve(),
+        [peer, address, count] => {
+            let address = address.parse().expect("an address");
+            ask(peer, address, count.parse().expect("a number"));
+        }
+        _ => return compare(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn compare() -> ExitCode {
+    let valgrind = Command::new("valgrind").arg("--version").output();
+    if !valgrind.is_ok_and(|output| output.status.success()) {
+        println!("skipped: valgrind is not installed (apt-get install valgrind)");
+        return ExitCode::SUCCESS;
+    }
+    let own = env::current_exe().expect("this program");
+    let mut server = Command::new(&own)
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program runs");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("the server tells its address");
+    let address = line.trim().to_owned();
+    let per_call = |peer: &str| {
+        let more = counted(&own, peer, &address, MANY) - counted(&own, peer, &address, FEW);
+        more as f64 / f64::from(MANY - FEW)
+    };
+    let bare = per_call("bare");
+    println!(r#"{{"row":"L7","what":"bare hyper","instructions":{bare:.0}}}"#);
+    let mut held = true;
+    for (peer, what) in
+        [("defaults", "whole call, default rules"), ("full", "with limit and circuit")]
+    {
+        let ours = per_call(peer);
+        let ratio = ours / bare;
+        held &= ratio <= MOST;
+        println!(
+            r#"{{"row":"L7","what":"{what}","instructions":{ours:.0},"ratio":{ratio:.3},"must":{MOST},"held":{}}}"#,
+            ratio <= MOST
+        );
+    }
+    // Its standard input closes, which is what it waits for.
+    drop(server.stdin.take());
+    server.wait().expect("the server ends");
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn counted(own: &std::path::Path, peer: &str, address: &str, requests: u32) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(own)
+        .args([peer, address, &requests.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
+    match collected.and_then(|number| number.trim().parse().ok()) {
+        Some(instructions) => instructions,
+        None => panic!("valgrind says: {text}"),
+    }
+}
+
+/// Answers 1 KiB to whatever comes, until standard input closes.
+fn serve() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    println!("{}", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1024\r\n\r\n{}", "x".repeat(1024));
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.expect("accepted"), answer.clone());
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                // One request at a time, each in one segment: that is how the clients write them.
+                while let Ok(1..) = stream.read(&mut buffer) {
+                    if stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn ask(peer: &str, address: SocketAddr, count: u32) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match peer {
+            "bare" => bare(address, count).await,
+            peer => whole(address, count, peer == "full").await,
+        }
+    });
+}
+
+async fn bare(address: SocketAddr, count: u32) {
+    let tcp = TcpStream::connect(address).await.expect("the server listens");
+    tcp.set_nodelay(true).expect("settable");
+    let (mut send, connection) = http1::handshake(TokioIo::new(tcp)).await.expect("no bytes yet");
+    tokio::spawn(connection);
+    for _ in 0..count {
+        let request = Request::get("/")
+            .header("host", "stock")
+            .body(Empty::<Bytes>::new())
+            .expect("valid request");
+        send.ready().await.expect("kept");
+        drain(send.send_request(request).await.expect("answered").into_body()).await;
+    }
+}
+
+async fn whole(address: SocketAddr, count: u32, is_full: bool) {
+    let mut rules = Rules::default();
+    if is_full {
+        rules.breaker = Some(BreakerConfig::default());
+        rules.rate_limits = vec![RateLimitConfig::new("1000000/s".parse().expect("a rate"))];
+    }
+    let fleet = outrigger::builder("bench")
+        .consul("none")
+        .endpoints("stock", [address])
+        .expect("a name")
+        .rules(rules)
+        .join()
+        .await
+        .expect("valid");
+    let mut client = fleet.client();
+    for _ in 0..count {
+        let request = Request::get("http://stock/").body(Body::empty()).expect("valid request");
+        drain(client.call(request).await.expect("answered").into_body()).await;
+    }
+}
+
+async fn drain<B>(mut body: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Debug,
+{
+    while let Some(frame) = body.frame().await {
+        frame.expect("whole");
+    }
+}
