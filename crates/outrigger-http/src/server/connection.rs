@@ -146,6 +146,13 @@ async fn run<T, S, B>(
 
 const HYPER_MAX_HEADERS: u32 = 100;
 
+/// Why a connection is not simply run on.
+enum End {
+    Itself(hyper::Result<()>),
+    Drain,
+    Expired,
+}
+
 /// Runs the connection until it ends, the watchdog closes it, or the drain is over.
 async fn drive<C>(
     connection: C,
@@ -160,25 +167,85 @@ async fn drive<C>(
         let mut drain = pin!(draining.wait_for(|draining| *draining));
         poll_fn(|cx| {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
+                return Poll::Ready(End::Itself(result));
             }
             // A sender that is gone means that the server itself is.
-            if drain.as_mut().poll(cx).is_ready() || watchdog.poll_expired(cx).is_ready() {
-                return Poll::Ready(None);
+            if drain.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Drain);
             }
-            Poll::Pending
+            watchdog.poll_expired(cx).map(|()| End::Expired)
         })
         .await
     };
     let result = match ended {
-        Some(result) => result,
-        None if watchdog.is_in_head() => return,
-        None => {
+        End::Itself(result) => result,
+        End::Drain | End::Expired if watchdog.is_in_head() => return,
+        // The server itself cuts what does not end in time.
+        End::Drain => {
             shut_down(connection.as_mut());
             connection.await
+        }
+        End::Expired => {
+            shut_down(connection.as_mut());
+            loop {
+                // In HTTP/2 a goodbye waits for the peer's answer, and nobody makes it give one.
+                match timeout(watchdog.patience(), connection.as_mut()).await {
+                    Ok(result) => break result,
+                    // A request that came just before the goodbye.
+                    Err(_) if watchdog.is_busy() => {}
+                    Err(_) => return,
+                }
+            }
         }
     };
     if let Err(error) = result {
         tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_arrives_in_the_same_breath_as_the_drain_is_answered() {
+        let (mut client, server) = duplex(4_096);
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("there is room");
+        let (drain, draining) = watch::channel(false);
+        drain.send_replace(true);
+        let service = service_fn(|_| async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
+        });
+        run(&ServerConfig::default(), server, false, service, draining).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("a text");
+        assert!(answer.starts_with("HTTP/1.1 200"), "its handler had begun: {answer:?}");
+        assert!(answer.ends_with("served"), "{answer:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_that_does_not_answer_the_goodbye_is_let_go() {
+        let (mut client, server) = duplex(65_536);
+        // The preface, empty settings, and `GET /`; after that not a word, not even to a PING.
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("there is room");
+        client.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("there is room");
+        client.write_all(&[0, 0, 6, 1, 5, 0, 0, 0, 1]).await.expect("there is room");
+        client.write_all(&[0x82, 0x86, 0x84, 0x41, 1, b'a']).await.expect("there is room");
+        let (_drain, draining) = watch::channel(false);
+        let service = service_fn(|_| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
+        });
+        let config = ServerConfig::default();
+        let running = run(&config, server, true, service, draining);
+        let limit = config.idle_timeout * 2 + config.header_timeout;
+        assert!(timeout(limit, running).await.is_ok(), "its place is free again");
     }
 }

@@ -50,8 +50,19 @@ impl Watchdog {
     }
 
     /// Whether a head is overdue, to which there is no answer to wait for.
-    pub(crate) const fn is_in_head(&self) -> bool {
-        self.in_head
+    pub(crate) fn is_in_head(&self) -> bool {
+        // A head that arrived just now has a handler already, whom nobody may cut.
+        self.in_head && self.activity.begun() == self.seen_begun
+    }
+
+    /// Whether a request is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.activity.is_busy()
+    }
+
+    /// Time for what the peer owes: a head, or the answer to a goodbye.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.header_timeout
     }
 
     /// Ready when the connection is to be closed. To be polled after the connection itself.
