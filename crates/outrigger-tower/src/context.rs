@@ -31,5 +31,5 @@ mod layer;
 mod service;
 
 pub use layer::ContextLayer;
-pub use service::WithContext;
 pub(crate) use service::tighten;
+pub use service::{WithContext, keep_waiting};

@@ -306,6 +306,10 @@ impl Builder {
         for (name, rules) in &services {
             check(name.as_str(), rules)?;
         }
+        let inbound = self.inbound.unwrap_or(settings.inbound);
+        inbound
+            .validate()
+            .map_err(|source| JoinError::Rules { service: service.to_string(), source })?;
 
         let version = self.version.or(settings.process.version);
         let zone = self.zone.or(settings.process.zone);
@@ -362,7 +366,7 @@ impl Builder {
             tls: self.tls,
             rules,
             services,
-            inbound: self.inbound.unwrap_or(settings.inbound),
+            inbound,
             clock: self.clock,
             runtime,
         }))

@@ -26,6 +26,7 @@ pub(crate) struct Callee {
     pub(crate) circuit: Option<Circuit>,
     pub(crate) stack: Stack,
     pub(crate) known: watch::Receiver<bool>,
+    pub(crate) timeout: Option<Duration>,
     task: tokio::task::AbortHandle,
 }
 
@@ -34,7 +35,7 @@ impl Callee {
     pub(crate) fn start(
         service: ServiceName,
         set: EndpointSet,
-        Built { stack, circuit, forget }: Built,
+        Built { stack, circuit, forget, timeout }: Built,
         streams: Vec<SnapshotStream>,
         clock: Arc<dyn Clock>,
         runtime: &tokio::runtime::Handle,
@@ -42,7 +43,7 @@ impl Callee {
         let (sender, known) = watch::channel(false);
         let keeper = Keeper { set: set.clone(), forget, clock, known: sender };
         let task = runtime.spawn(keeper.run(streams)).abort_handle();
-        Self { service, set, circuit, stack, known, task }
+        Self { service, set, circuit, stack, known, timeout, task }
     }
 
     /// Whether the registry has said something about the service yet.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use outrigger_balance::{Caller, EndpointSet, SetOptions, hash_key};
 use outrigger_core::{BoxError, ServiceName};
+use outrigger_tower::{clock, context};
 use papaya::HashMap;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -23,7 +24,8 @@ use crate::{Body, ResponseBody, ServiceView};
 
 /// How long a call waits for the registry's first word on a service.
 ///
-/// Only at the first start: once a service is known, an empty set is refused at once.
+/// Only at the first start: once a service is known, an empty set is refused at once. No longer
+/// than the policy's timeout and the caller's deadline allow.
 const FIRST_WORD: Duration = Duration::from_secs(3);
 
 /// Calls services by name: a tower service for any request whose host is the name of a service.
@@ -193,15 +195,20 @@ pin_project! {
 }
 
 impl ResponseFuture {
-    fn new(callee: &Callee, request: Request<Body>) -> Self {
+    fn new(callee: &Callee, mut request: Request<Body>) -> Self {
         let mut stack = callee.stack.clone();
         let state = if callee.is_known() {
             State::Running { inner: stack.call(request) }
         } else {
             let mut known = callee.known.clone();
+            let most = callee.timeout.map_or(FIRST_WORD, |timeout| timeout.min(FIRST_WORD));
+            let most = match context::keep_waiting(&mut request) {
+                Some(deadline) => most.min(deadline.saturating_duration_since(clock::now())),
+                None => most,
+            };
             let known = Box::pin(async move {
                 // Whether it came or the time is over: the stack answers for what is there.
-                let _ = tokio::time::timeout(FIRST_WORD, known.wait_for(|known| *known)).await;
+                let _ = tokio::time::timeout(most, known.wait_for(|known| *known)).await;
             });
             State::Waiting { known, stack, request: Some(request) }
         };

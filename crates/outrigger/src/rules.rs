@@ -2,6 +2,7 @@
 
 mod spans;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use outrigger_balance::{BalanceConfig, EjectConfig};
@@ -188,6 +189,56 @@ impl RulesError {
     }
 }
 
+/// The adaptive limit under a fixed one: it neither starts nor grows above that.
+pub(crate) fn adaptive_below(adaptive: &Gradient2Config, most: u32) -> Gradient2Config {
+    let mut adaptive = adaptive.clone();
+    adaptive.max = adaptive.max.min(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN));
+    adaptive.initial = adaptive.initial.min(adaptive.max);
+    adaptive
+}
+
+impl Inbound {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`RulesError`] names the first key that is wrong.
+    pub fn validate(&self) -> Result<(), RulesError> {
+        if let Some(Concurrency { max_in_flight, adaptive }) = &self.concurrency {
+            if !(1..=1_048_576).contains(max_in_flight) {
+                let key = "inbound.concurrency.max_in_flight";
+                return Err(RulesError::new(key, max_in_flight, "1 to 1048576"));
+            }
+            if let Some(adaptive) = adaptive {
+                adaptive
+                    .validate()
+                    .and_then(|()| adaptive_below(adaptive, *max_in_flight).validate())
+                    .map_err(|e| {
+                        let key = format!("inbound.concurrency.{}", e.key);
+                        RulesError::new(&key, e.value, e.allowed)
+                    })?;
+            }
+        }
+        if self.rate_limits.len() > 2 {
+            let (key, found) = ("inbound.rate_limits", self.rate_limits.len());
+            return Err(RulesError::new(key, format!("{found} entries"), "at most 2 entries"));
+        }
+        for rate in &self.rate_limits {
+            let mut config = RateLimitConfig::new(rate.rate);
+            config.burst = rate.burst;
+            config
+                .validate()
+                .map_err(|e| RulesError::new(&format!("inbound.{}", e.key), e.value, e.allowed))?;
+            if let Per::Header(name) = &rate.per
+                && http::HeaderName::try_from(name).is_err()
+            {
+                let key = "inbound.rate_limits.per.header";
+                return Err(RulesError::new(key, format!("{name:?}"), "a header's name"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Rules {
     /// Checks every value against its range, and the values against each other.
     ///
@@ -235,10 +286,11 @@ impl Rules {
                 .validate()
                 .map_err(|e| RulesError::new(&under("rate_limits", e.key), e.value, e.allowed))?;
         }
-        if let Some(adaptive) = self.capacity.as_ref().and_then(|c| c.adaptive.as_ref()) {
-            adaptive.validate().map_err(|e| {
-                RulesError::new(&under("capacity.adaptive", e.key), e.value, e.allowed)
-            })?;
+        if let Some(Capacity { max_requests, adaptive: Some(adaptive), .. }) = &self.capacity {
+            adaptive
+                .validate()
+                .and_then(|()| adaptive_below(adaptive, *max_requests).validate())
+                .map_err(|e| RulesError::new(&under("capacity", e.key), e.value, e.allowed))?;
         }
         if let Some(breaker) = &self.breaker {
             breaker

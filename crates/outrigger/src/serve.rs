@@ -26,6 +26,7 @@ use tower::util::option_layer;
 use tower_service::Service;
 
 use crate::fleet::Inner;
+use crate::rules::adaptive_below;
 use crate::{Concurrency, InboundRate, Per};
 use health::{Health, Ready};
 use peer::WithPeer;
@@ -205,10 +206,12 @@ impl Serve {
             .layer(parts.telemetry.server_layer())
             .layer(ObserveLayer::new(service.clone(), outrigger_core::Observers::none()))
             .layer(DeadlineLayer::new())
+            // Whoever asks whether a full service lives is not told that it does not.
+            .layer(health)
             .layer(concurrency)
             .layer(option_layer(first))
             .layer(option_layer(second))
-            .layer(health)
+            .map_err(Into::<BoxError>::into)
             .service(app))
     }
 
@@ -282,10 +285,7 @@ fn concurrency(config: Option<&Concurrency>) -> Result<Bound, BoxError> {
             Bound::Fixed(ConcurrencyLimit::new(*max_in_flight))
         }
         Some(Concurrency { max_in_flight, adaptive: Some(adaptive) }) => {
-            let mut adaptive = adaptive.clone();
-            let most = std::num::NonZeroU32::new(*max_in_flight)
-                .ok_or("inbound.concurrency.max_in_flight is 0; allowed is 1 to 1048576")?;
-            adaptive.max = adaptive.max.min(most);
+            let adaptive = adaptive_below(adaptive, *max_in_flight);
             Bound::Adaptive(AdaptiveLimit::new(adaptive)?)
         }
     })

@@ -96,8 +96,11 @@ const PROCESS: [(&str, &str); 7] = [
 ];
 
 /// Rules that stand at the top level, for which a variable has no `__`.
-const TOP_LEVEL: [(&str, &str); 2] =
-    [("OUTRIGGER_TIMEOUT", "timeout"), ("OUTRIGGER_CONNECT_TIMEOUT", "connect_timeout")];
+const TOP_LEVEL: [(&str, &str); 3] = [
+    ("OUTRIGGER_TIMEOUT", "timeout"),
+    ("OUTRIGGER_IDLE_TIMEOUT", "idle_timeout"),
+    ("OUTRIGGER_CONNECT_TIMEOUT", "connect_timeout"),
+];
 
 impl Settings {
     /// Reads the environment and the file that it names, or `outrigger.toml` in the working
@@ -234,7 +237,11 @@ fn split(whole: &Table) -> Result<Settings, String> {
         rules: rules(rest.clone(), "")?,
         services: BTreeMap::new(),
         inbound: match inbound {
-            Some(Value::Table(table)) => checked(table, "inbound: ")?,
+            Some(Value::Table(table)) => {
+                let inbound: Inbound = checked(table, "inbound: ")?;
+                inbound.validate().map_err(|error| error.to_string())?;
+                inbound
+            }
             Some(_) => return Err("`inbound` is a table".to_owned()),
             None => Inbound::default(),
         },

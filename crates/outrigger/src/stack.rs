@@ -1,10 +1,9 @@
 //! The stack that every call to one service walks, outermost first.
 
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,7 +19,7 @@ use outrigger_retry::{Budget, HedgeRule, RetryRule};
 use outrigger_telemetry::{ClientTrace, Telemetry, TryTrace};
 use outrigger_tower::{
     Balance, BalanceLayer, CircuitBreaker, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer,
-    DeadlineLayer, HedgeLayer, LimitConcurrency, LimitRate, ObserveLayer, Observed, PerTryTimeout,
+    HedgeLayer, LimitConcurrency, LimitRate, ObserveLayer, Observed, PerTryTimeout,
     PerTryTimeoutLayer, RateLimitLayer, ReplayBody, Retry, RetryLayer, Stamp, StampLayer, Timeout,
     TimeoutLayer, WithContext,
 };
@@ -30,6 +29,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::callee::Forget;
+use crate::rules::adaptive_below;
 use crate::{Body, Capacity, Rules};
 
 /// What sends a dispatched request: the span of the try, then the wire.
@@ -172,6 +172,8 @@ pub(crate) struct Built {
     pub(crate) stack: Stack,
     pub(crate) circuit: Option<Circuit>,
     pub(crate) forget: Forget,
+    /// The policy's.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Builds the stack of rules that have been validated.
@@ -215,10 +217,13 @@ pub(crate) fn build(rules: &Rules, with: &Ingredients<'_>) -> Result<Built, BoxE
         let (mut tries, forget): (RichTries, Forget) = match &rules.hedge {
             Some(config) => {
                 let rule = HedgeRule::new(config, &rules.retry.methods)?;
-                let hedge = HedgeLayer::new(service.clone(), rule, budget)
-                    .within_retry()
+                let mut hedge = HedgeLayer::new(service.clone(), rule, budget)
                     .with_body_limit(rules.retry.body_limit)
                     .with_observers(with.observers.clone());
+                if rules.retry.attempts > 0 {
+                    // A retry rule that is off counts nothing.
+                    hedge = hedge.within_retry();
+                }
                 let pool = pool(rules, with);
                 let one = hedge.layer(one_try(rules, with, pool.clone())?);
                 let tries = boxed(timed(rules, breaker.layer(retry.layer(one))));
@@ -236,7 +241,7 @@ pub(crate) fn build(rules: &Rules, with: &Ingredients<'_>) -> Result<Built, BoxE
         }
         (Stack::Rich(outside(with, tries)), forget)
     };
-    Ok(Built { stack, circuit, forget })
+    Ok(Built { stack, circuit, forget, timeout: rules.timeout })
 }
 
 fn pool<B>(rules: &Rules, with: &Ingredients<'_>) -> Pool<B>
@@ -264,9 +269,7 @@ where
             ConcurrencyLayer::new(service, ConcurrencyLimit::new(*max_requests))
         }
         Some(Capacity { max_requests, adaptive: Some(adaptive), .. }) => {
-            let mut adaptive = adaptive.clone();
-            let most = NonZeroU32::new(*max_requests).unwrap_or(NonZeroU32::MIN);
-            adaptive.max = adaptive.max.min(most);
+            let adaptive = adaptive_below(adaptive, *max_requests);
             ConcurrencyLayer::adaptive(service, AdaptiveLimit::new(adaptive)?)
         }
     };
@@ -275,10 +278,7 @@ where
 }
 
 fn timed<S>(rules: &Rules, tries: S) -> Timeout<S> {
-    match rules.timeout {
-        Some(timeout) => TimeoutLayer::new(timeout).with_idle(rules.idle_timeout).layer(tries),
-        None => DeadlineLayer::new().layer(tries),
-    }
+    TimeoutLayer::maybe(rules.timeout).with_idle(rules.idle_timeout).layer(tries)
 }
 
 /// What stands outside of every rule: context, the span of the call, and how it ended.

@@ -1,4 +1,5 @@
 use std::task::{Context as Task, Poll};
+use std::time::Instant;
 
 use http::{HeaderMap, Request};
 use outrigger_core::{Call, Context};
@@ -23,20 +24,35 @@ impl<S> WithContext<S> {
     }
 
     fn context<B>(&self, request: &mut Request<B>) -> Context {
-        let mut context = Context::new(clock::now());
+        let mut context = taken_over(request);
         context.service = Some(self.about.service.clone());
         context.route = self.about.route.clone();
         context.policy = self.about.policy;
-        if let Some(served) = request.extensions_mut().remove::<Context>() {
-            context.deadline = served.deadline;
-            context.attempt = served.attempt;
-            context.trace = served.trace;
-        } else {
-            server::inherit(&mut context);
-        }
-        tighten(&mut context, request.headers());
         context
     }
+}
+
+/// Lets the time of a request run from now on, although it is sent later; says when it ends, if it
+/// does. For whoever keeps a request waiting in front of a [`ContextLayer`].
+pub fn keep_waiting<B>(request: &mut Request<B>) -> Option<Instant> {
+    let context = taken_over(request);
+    let deadline = context.deadline;
+    request.extensions_mut().insert(context);
+    deadline
+}
+
+/// What is known of an outbound request from the one that is being served, and from its headers.
+fn taken_over<B>(request: &mut Request<B>) -> Context {
+    let mut context = Context::new(clock::now());
+    if let Some(served) = request.extensions_mut().remove::<Context>() {
+        context.deadline = served.deadline;
+        context.attempt = served.attempt;
+        context.trace = served.trace;
+    } else {
+        server::inherit(&mut context);
+    }
+    tighten(&mut context, request.headers());
+    context
 }
 
 /// Takes over what headers say of deadline and retries; they can only make things tighter.

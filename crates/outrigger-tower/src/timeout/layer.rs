@@ -17,6 +17,13 @@ impl TimeoutLayer {
         Self { spans: Spans { timeout: Some(timeout), idle: None } }
     }
 
+    /// The same, or no timeout at all: what is left then is the caller's deadline, and the idle
+    /// timeout of streams.
+    #[must_use]
+    pub const fn maybe(timeout: Option<Duration>) -> Self {
+        Self { spans: Spans { timeout, idle: None } }
+    }
+
     /// Longest time between two frames of a stream. The policy's default is 5 min.
     #[must_use]
     pub const fn with_idle(mut self, idle: Option<Duration>) -> Self {

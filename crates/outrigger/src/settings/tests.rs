@@ -83,3 +83,15 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         }
     }
 }
+
+#[test]
+fn every_rule_at_the_top_level_has_a_variable() {
+    let settings = of("", &[("OUTRIGGER_IDLE_TIMEOUT", "7s")]).expect("valid");
+    assert_eq!(settings.rules.idle_timeout, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn an_inbound_value_out_of_range_is_refused_with_what_is_allowed() {
+    let error = of("[inbound.concurrency]\nmax_in_flight = 0", &[]).expect_err("refuses all");
+    assert!(error.to_string().contains("1 to 1048576"), "{error}");
+}
