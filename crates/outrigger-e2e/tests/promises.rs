@@ -1,6 +1,7 @@
 //! Promises of the facade, held by a development agent and endpoints in this process.
 //!
 //! They run everywhere, one after the other, since each measures.
+#![expect(clippy::print_stdout, reason = "each prints its figure")]
 #![expect(
     clippy::disallowed_methods,
     reason = "what is promised in milliseconds is measured in them"

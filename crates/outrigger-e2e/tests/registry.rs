@@ -2,6 +2,7 @@
 //!
 //! Registration, rights, tokens and restarts at library level are tried in
 //! `outrigger-consul/tests/real_agent.rs`, which the same gate runs.
+#![expect(clippy::print_stdout, reason = "each prints its figure")]
 #![expect(clippy::disallowed_methods, reason = "a foreign process runs on real time")]
 
 use std::net::SocketAddr;
@@ -97,6 +98,27 @@ async fn change_is_in_use_at_once(version: Version) {
         version.number()
     );
     assert!(behind_at <= Duration::from_millis(20), "{behind:?}");
+
+    // Whoever leaves is still served for a second after it has left: callers must have heard of it
+    // by then also when others come and go at the same time.
+    let mut late = Vec::new();
+    for number in ROUNDS + 1..=ROUNDS + 12 {
+        late.push((number as usize + 1, Instant::now()));
+        register(number);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let last = late.last().map_or(0, |(wanted, _)| *wanted);
+    assert!(until_some(limit, || sets.reached(last)).is_some(), "the last set comes into use");
+    let known = |wanted: usize| (wanted..=last).filter_map(|size| sets.reached(size)).min();
+    let took = late.iter().map(|(wanted, made)| {
+        known(*wanted).expect("it came into use").saturating_duration_since(*made)
+    });
+    let most = took.max().unwrap_or_default();
+    println!(
+        "consul {}: 12 changes, four a second: each in use within {most:.2?}",
+        version.number()
+    );
+    assert!(most <= Duration::from_millis(1_100), "{most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
