@@ -28,6 +28,10 @@ compose:
 demo *ARGS:
     cargo run --release -p outrigger-cli -- demo {{ ARGS }}
 
+# The end-to-end tests in their long forms
+soak:
+    OUTRIGGER_SOAK=1 .ci/run parts e2e
+
 # Every benchmark, in one run, beside its peers and budgets
 bench *ARGS:
     .ci/bench {{ ARGS }}
