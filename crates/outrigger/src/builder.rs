@@ -254,7 +254,8 @@ impl Builder {
         self
     }
 
-    /// How TLS to endpoints is spoken that say `https` or `grpcs`. Default the system's roots.
+    /// How TLS to endpoints is spoken that say `https` or `grpcs`; [`ClientTls::native`] trusts
+    /// the system's roots. Default not at all: a try on such an endpoint is a connect failure.
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
         self

@@ -6,6 +6,7 @@ mod peer;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -83,6 +84,10 @@ impl Serving {
     }
 }
 
+/// How long the registry has to answer when an instance leaves: whoever stops a process rarely
+/// gives it more than 30 s, which are for what is in flight.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// One time of serving.
 pub(crate) struct Serve {
     inner: Arc<Inner>,
@@ -141,11 +146,14 @@ impl Serve {
         self.inner.serving.send_replace(Serving::Draining);
         tracing::info!(service = %parts.service, "leaving the fleet");
         let leave = async {
-            if let Some(registered) = registered
-                && let Err(error) = registered.drain(parts.notice).await
-            {
+            if let Some(registered) = registered {
                 // The registry removes the instance by itself; nobody may wait for it here.
-                tracing::warn!(%error, "not deregistered");
+                let leaving = registered.drain(parts.notice);
+                match tokio::time::timeout(parts.notice.saturating_add(ANSWER), leaving).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "not deregistered"),
+                    Err(_) => tracing::warn!("not deregistered in time"),
+                }
             }
             let _ = stop.send(());
         };

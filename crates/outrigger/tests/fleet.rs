@@ -478,6 +478,77 @@ async fn a_stream_that_stalls_is_ended_though_there_is_no_timeout() {
     endpoint.abort();
 }
 
+#[tokio::test]
+async fn each_spelling_of_a_path_counts_for_the_same_rate() {
+    let registry = InMemoryRegistry::new();
+    let mut inbound = outrigger::Inbound::default();
+    let rate = InboundRate::new("2/m".parse().expect("a rate")).with_per(outrigger::Per::Path);
+    inbound.rate_limits.push(rate);
+    let stock = join(builder("inventory", &registry).inbound(inbound)).await;
+    let running = serve(stock, |_| async { text(StatusCode::OK, "yes") }).await;
+    let orders = join(builder("orders", &registry)).await;
+    let mut statuses = Vec::new();
+    for path in ["stock/1", "stock/%31", "stock//1", "stock/./1"] {
+        let response = orders.get(&format!("http://inventory/{path}")).await.expect("an answer");
+        statuses.push(response.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_hangs_does_not_keep_a_service_from_ending() {
+    use outrigger::core::{InstanceId, RegistrationState, Status};
+    use outrigger::discovery::{Announcement, BoxFuture, Registered, Registration, RegistryError};
+
+    type Done<'a> = BoxFuture<'a, Result<(), RegistryError>>;
+
+    #[derive(Debug)]
+    struct Hung(InstanceId);
+    impl Announcement for Hung {
+        fn id(&self) -> &InstanceId {
+            &self.0
+        }
+        fn state(&self) -> RegistrationState {
+            RegistrationState::Pending
+        }
+        fn settled(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+        fn report(&self, _: Status, _: &str) -> Done<'_> {
+            Box::pin(std::future::pending())
+        }
+        fn maintenance(&self, _: bool, _: &str) -> Done<'_> {
+            Box::pin(std::future::pending())
+        }
+        fn deregister(&self) -> Done<'_> {
+            Box::pin(std::future::pending())
+        }
+        fn drain(&self, _: Duration) -> Done<'_> {
+            Box::pin(std::future::pending())
+        }
+        fn abandon(&self) {}
+    }
+
+    #[derive(Debug)]
+    struct HungRegistrar;
+    impl Registrar for HungRegistrar {
+        fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegistryError>> {
+            let id = InstanceId::new("inventory-1").expect("valid");
+            Box::pin(async { Ok(Registered::new(Arc::new(Hung(id)))) })
+        }
+    }
+
+    let resolver = Arc::new(InMemoryRegistry::new());
+    let fleet = outrigger::builder("inventory").registry(resolver, Some(Arc::new(HungRegistrar)));
+    let fleet = join(fleet).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let app = service_fn(|_| async { text(StatusCode::OK, "yes") });
+    let serving = fleet.serve_until(listener, app, std::future::ready(()));
+    let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
+    ended.expect("the registry's silence is not waited out").expect("it served");
+}
+
 /// The clock of a test.
 trait NowInTest {
     fn now_in_test() -> Self;

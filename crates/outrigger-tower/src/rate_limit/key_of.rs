@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderName, Request};
-use outrigger_core::Context;
+use outrigger_core::{Context, NormalPath};
 use outrigger_limit::{Key, KeyBuilder};
 
 /// In a request's extensions: the address that the request came from, for [`KeyOf::ClientAddress`].
@@ -20,7 +20,7 @@ pub enum KeyOf {
     Header(HeaderName),
     /// Each value of a key in the query, as written.
     Query(String),
-    /// Each path, as it came.
+    /// Each path, in its normal form; as it came where it has none.
     Path,
 }
 
@@ -47,7 +47,13 @@ impl KeyOf {
                     None => key.part(b"none").finish(),
                 }
             }
-            Self::Path => key.part(b"path").part(request.uri().path().as_bytes()).finish(),
+            Self::Path => {
+                let path = request.uri().path();
+                // Otherwise each spelling of a path would have a bucket of its own.
+                let normal = NormalPath::new(path);
+                let path = normal.as_ref().map_or(path, NormalPath::as_str);
+                key.part(b"path").part(path.as_bytes()).finish()
+            }
         }
     }
 }
