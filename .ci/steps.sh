@@ -106,7 +106,8 @@ step_e2e() {
   tools
   echo "consul: $OUTRIGGER_CONSUL_BIN; oldest: $OUTRIGGER_CONSUL_OLD_BIN; jaeger: $OUTRIGGER_JAEGER_BIN"
   export OUTRIGGER_E2E=1
-  cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1
+  # With what they print: each tells its figure.
+  cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1 --nocapture
   cargo test -p outrigger-consul --test real_agent "${locked[@]}" -- --test-threads 1
 }
 

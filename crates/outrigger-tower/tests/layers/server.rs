@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -152,6 +153,23 @@ async fn a_refusal_says_how_many_tries_were_made() {
     let response = server.oneshot(get()).await.expect("always an answer");
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()[header::REASON], "connect_failure");
+    assert_eq!(response.headers()[header::ATTEMPTS], "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_the_budget_forbade_is_forbidden_to_whoever_asks_too() {
+    let mut config = RetryConfig::default();
+    config.when = vec!["5xx".parse().expect("valid")];
+    let rule = Arc::new(RetryRule::new(&config).expect("valid"));
+    let mut spent = BudgetConfig::default();
+    (spent.min_concurrent, spent.min_per_second) = (0, 0);
+    let layer = RetryLayer::new(stock(), rule, Budget::new(&spent, clock::now()));
+    let handler = service_fn(move |_: Req| {
+        let client = layer.layer(always(|| Ok(answer(503))));
+        async move { client.oneshot(get()).await.map(|_| answer(500)) }
+    });
+    let server = InboundLayer::new("orders".parse().expect("valid")).layer(handler);
+    let response = server.oneshot(get()).await.expect("answered");
     assert_eq!(response.headers()[header::ATTEMPTS], "2");
 }
 
