@@ -107,7 +107,7 @@ impl Builder {
             endpoints: StaticResolver::new(),
             fixed: Vec::new(),
             ttl: None,
-            notice: Duration::from_secs(1),
+            notice: Duration::from_secs(2),
             drain: None,
             health: Some("/healthz".to_owned()),
             snapshot: None,
@@ -204,7 +204,7 @@ impl Builder {
     }
 
     /// Time between leaving the registry and closing the port, so that callers have heard of it.
-    /// Default 1 s.
+    /// Default 2 s: a caller's watch follows a stream of changes once a second.
     pub const fn notice(mut self, notice: Duration) -> Self {
         self.notice = notice;
         self

@@ -116,9 +116,11 @@ impl Client {
     pub(crate) fn services(&self) -> Vec<ServiceView> {
         let now = self.inner.parts.clock.now();
         let known = self.callees.known.pin();
+        // A service stands under each spelling of it that was called.
+        let mut seen = std::collections::HashSet::new();
         let mut views: Vec<ServiceView> = known
             .iter()
-            .filter(|(host, callee)| host.as_str() == callee.service.as_str())
+            .filter(|(_, callee)| seen.insert(Arc::as_ptr(callee)))
             .map(|(_, callee)| {
                 let view = callee.set.view(now);
                 ServiceView {

@@ -160,7 +160,8 @@ pub enum Per {
     /// The service as a whole.
     #[default]
     Service,
-    /// Each calling service, by `x-outrigger-caller`.
+    /// Each calling service, by `x-outrigger-caller`. That name is cooperation, not authentication:
+    /// whoever reaches the port may say what it likes.
     Caller,
     /// Each address that requests come from.
     ClientAddress,
@@ -273,6 +274,14 @@ impl Rules {
         self.balance
             .validate()
             .map_err(|e| RulesError::new(&under("balance", e.key), e.value, e.allowed))?;
+        if self.balance.algorithm.is_hashing() {
+            return Err(RulesError::new(
+                "balance.algorithm",
+                self.balance.algorithm.as_str(),
+                "round_robin, random, least_request or peak_ewma: the hashing ones need a key, which \
+                 only the layer takes (`BalanceLayer::with_hash_on`)",
+            ));
+        }
         if let Some(eject) = &self.eject {
             eject
                 .validate()

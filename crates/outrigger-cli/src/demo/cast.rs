@@ -86,12 +86,12 @@ impl Cast {
         self.joiner.visitors().await.context("the visitors cannot join")
     }
 
-    /// Ends everybody in order: callers before those they call.
+    /// Ends everybody, each in order, all at once.
     pub(crate) async fn end(self) {
-        let mut instances: Vec<Instance> = self.instances.into();
-        instances.sort_by_key(|instance| instance.role as usize);
-        for instance in instances {
-            instance.drain().await;
+        let mut leaving = tokio::task::JoinSet::new();
+        for instance in self.instances {
+            leaving.spawn(instance.drain());
         }
+        leaving.join_all().await;
     }
 }

@@ -62,6 +62,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         ("timeuot = '1s'", &[][..], &["outrigger.toml", "timeuot", "timeout"][..]),
         ("timeout = '-1s'", &[], &["outrigger.toml"]),
         ("[retry]\nattempts = 99", &[], &["retry.attempts", "99", "0 to 10"]),
+        ("[balance]\nalgorithm = 'maglev'", &[], &["balance.algorithm", "maglev", "need a key"]),
         ("a = ", &[], &["outrigger.toml", "line 1"]),
         (
             "timeout = '1s'\n[retry]\nper_try_timeout = '2s'",
