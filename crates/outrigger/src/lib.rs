@@ -126,7 +126,10 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `aws-lc-rs` (default) | TLS by aws-lc-rs |
-//! | `ring` | TLS by ring, used where `aws-lc-rs` is off |
+//! | `ring` | TLS by ring, used where `aws-lc-rs` is off; one of the two is needed |
+//! | `grpc`, `gzip` | spans over OTLP's gRPC; smaller messages to the collector |
+//! | `zipkin` | spans to Zipkin, for fleets that still live on it |
+//! | `logs` | `tracing` events as logs over OTLP |
 
 mod body;
 mod builder;
