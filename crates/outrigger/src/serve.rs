@@ -19,7 +19,7 @@ use outrigger_limit::{
     AdaptiveLimit, ConcurrencyLimit, KeyedRateLimit, RateLimit, RateLimitConfig,
 };
 use outrigger_tower::{
-    ConcurrencyLayer, DeadlineLayer, InboundLayer, KeyOf, ObserveLayer, RateLimitLayer, RefuseLayer,
+    ConcurrencyLayer, DeadlineLayer, InboundLayer, KeyOf, RateLimitLayer, RefuseLayer,
 };
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
@@ -44,15 +44,6 @@ pub enum ServeError {
     Advertise {
         /// What was given.
         value: String,
-    },
-    /// The listener is on loopback, and the registry is not on this machine.
-    #[error(
-        "`{address}` is a loopback address that nobody at the registry can reach; listen on \
-         0.0.0.0, or set `OUTRIGGER_ADVERTISE`"
-    )]
-    Loopback {
-        /// The listener's address.
-        address: SocketAddr,
     },
     /// The registration itself cannot be.
     #[error("the instance cannot be registered")]
@@ -212,7 +203,6 @@ impl Serve {
             .layer(RefuseLayer::new())
             .layer(InboundLayer::new(service.clone()))
             .layer(parts.telemetry.server_layer())
-            .layer(ObserveLayer::new(service.clone(), outrigger_core::Observers::none()))
             .layer(DeadlineLayer::new())
             // Whoever asks whether a full service lives is not told that it does not.
             .layer(health)
