@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_discovery::RegistryError;
+use tokio::sync::watch;
 
+use crate::Token;
 use crate::ask::Ask;
 use crate::client::{Answered, Client, Following};
 use crate::index::next_index;
@@ -17,6 +19,8 @@ use crate::pace::{Backoff, Pace};
 pub(crate) struct Follow {
     client: Arc<Client>,
     ask: Ask,
+    // Kept between questions: a token that is replaced meanwhile is not missed.
+    token: watch::Receiver<Option<Token>>,
     index: u64,
     // The newest connection when the index was told.
     born: u64,
@@ -46,6 +50,7 @@ impl Follow {
         Self {
             client: Arc::clone(client),
             ask,
+            token: client.token.changes(),
             index: 0,
             born: 0,
             pace: Pace::new(),
@@ -64,9 +69,8 @@ impl Follow {
     /// After each answer comes [`Follow::told`], after each error [`Follow::failed`].
     pub(crate) async fn next(&mut self) -> Result<Followed, RegistryError> {
         let client = Arc::clone(&self.client);
-        let mut token = client.token.changes();
         loop {
-            self.take_breath(&mut token).await;
+            self.take_breath().await;
             let permit = client.watches.admit().await;
             self.pace.spend(client.now());
             let connection = client.connect(&client.watches, &self.ask).await?;
@@ -74,6 +78,9 @@ impl Follow {
                 // An index is worth nothing to an agent that was restarted without our noticing,
                 // between two questions: it would sleep until its own counter is as high.
                 self.index = 0;
+            }
+            if self.token.has_changed().unwrap_or(false) {
+                self.renew();
             }
             let asked_at = client.now();
             let (ask, wait) = self.question();
@@ -84,13 +91,12 @@ impl Follow {
             } else {
                 wait + wait / 16 + Duration::from_secs(5)
             };
-            token.mark_unchanged();
             let long = self.index != 0 && client.turn().is_none();
             let result = tokio::select! {
+                biased;
                 result = client.ask_over(&client.watches, permit, connection, &ask, within) => result,
-                // Held under the old token, this watch would not be woken by what the new one may see.
-                Ok(()) = token.changed() => {
-                    (self.index, self.pace) = (0, Pace::new());
+                Ok(()) = self.token.changed() => {
+                    self.renew();
                     continue;
                 }
                 () = client.crowded(), if long => continue,
@@ -128,11 +134,16 @@ impl Follow {
         (ask.param("index", &index).param("wait", &format!("{}ms", wait.as_millis())), wait)
     }
 
+    // Begins anew under another token. Held under the old one, this watch would not be woken by
+    // what the new one may see; and what the old one was refused says nothing about the new one.
+    fn renew(&mut self) {
+        self.token.mark_unchanged();
+        (self.index, self.pace, self.rested) = (0, Pace::new(), true);
+        self.backoff.reset();
+    }
+
     // Waits until the pace allows the next question, or another token makes it urgent.
-    async fn take_breath(
-        &mut self,
-        token: &mut tokio::sync::watch::Receiver<Option<crate::Token>>,
-    ) {
+    async fn take_breath(&mut self) {
         let client = Arc::clone(&self.client);
         if !self.rested {
             self.rested = true;
@@ -140,18 +151,18 @@ impl Follow {
             // While the agent is away, its return wakes us: asking on our own would only be load.
             let pause = if client.gate.is_up() { pause } else { Duration::from_secs(30) };
             tokio::select! {
+                biased;
                 () = client.gate.rest(pause) => {}
-                Ok(()) = token.changed() => {
-                    self.pace = Pace::new();
-                }
+                Ok(()) = self.token.changed() => self.renew(),
             }
         }
         let now = client.now();
         let pause = self.pace.ready_at(now).saturating_duration_since(now);
         if !pause.is_zero() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = token.changed() => {}
+                Ok(()) = self.token.changed() => self.renew(),
             }
         }
     }

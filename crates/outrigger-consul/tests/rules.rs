@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake::{Act, Fake, Noted, Question, answer, entry, instances, ok};
-use outrigger_consul::{Consul, TokenSource};
+use outrigger_consul::Consul;
 use outrigger_core::{Freshness, RegistrationState, ServiceName, Snapshot};
 use outrigger_discovery::{Filter, Query, Registrar, Registration, Resolver, SnapshotStream};
 use tokio::time::Instant;
@@ -556,37 +556,6 @@ async fn a_service_scaled_to_zero_goes_after_ten_seconds_when_others_are_still_l
     let held = Instant::now();
     until(&mut watch, secs(60), "gone", |s| s.is_empty()).await;
     assert!((secs(10)..secs(12)).contains(&held.elapsed()), "{:?}", held.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_token_in_the_file_is_used_within_five_seconds_and_nothing_is_lost() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("token");
-    std::fs::write(&path, "canary-old\n").expect("written");
-    let valid = Arc::new(Mutex::new("canary-old".to_owned()));
-    let good = Arc::clone(&valid);
-    let fake = Fake::start(move |question: &Question| {
-        if question.header("x-consul-token") != Some(&*good.lock().expect("not poisoned")) {
-            return Act::Answer(answer("403 Forbidden", &[], b"ACL not found"));
-        }
-        aside(question).unwrap_or_else(|| match question.index() {
-            0 => Act::Answer(ok(10, &instances([80]))),
-            // A watch under the old token ends in a refusal.
-            _ => Act::Later(secs(7), answer("403 Forbidden", &[], b"ACL not found")),
-        })
-    })
-    .await;
-    let config = fake.config().with_token(TokenSource::File(path.clone()));
-    let consul = Consul::new(config).expect("valid");
-    let mut watch = consul.watch(&stock());
-    until(&mut watch, secs(5), "the first", |s| s.instances.len() == 1).await;
-    *valid.lock().expect("not poisoned") = "canary-new".into();
-    let stale = until(&mut watch, secs(20), "denied", |s| s.freshness == Freshness::Stale).await;
-    assert_eq!(stale.instances.len(), 1);
-    tokio::time::sleep(secs(60)).await;
-    std::fs::write(&path, "canary-new\n").expect("written");
-    until(&mut watch, secs(5), "fresh again", |s| s.freshness == Freshness::Live).await;
-    assert!(!format!("{consul:?} {watch:?}").contains("canary"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,10 @@ pub(super) struct Keeper {
     shared: Arc<Shared>,
     // A connection of its own: a heartbeat never stands behind a watch.
     lane: Lane,
+    token: watch::Receiver<Option<Token>>,
+    // Whether we stand under a token that was replaced, and how many were.
+    outdated: bool,
+    replaced: u32,
     stands: bool,
     // Whether it ever stood: what comes after is a restoration.
     stood: bool,
@@ -60,6 +64,9 @@ impl Keeper {
         let now = client.now();
         Self {
             lane: client.own_lane(),
+            token: client.token.changes(),
+            outdated: false,
+            replaced: 0,
             client: Arc::clone(client),
             registration,
             id,
@@ -78,17 +85,15 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         let mut wishes = self.shared.wish.subscribe();
-        let client = Arc::clone(&self.client);
-        let mut token = client.token.changes();
         loop {
-            if token.has_changed().unwrap_or(false) {
-                // The agent tells the catalogue about us under the token we registered with: once
-                // that is gone, heartbeats are taken and nobody ever hears of them.
-                token.mark_unchanged();
-                self.stands = false;
-            }
+            self.note_token();
             let wish = wishes.borrow_and_update().clone();
-            let turn = self.turn(&wish).await;
+            let mut turn = self.turn(&wish).await;
+            if !wish.gone && self.note_token() {
+                // Denied, and taken a moment later under the token that the file held by then: the
+                // agent has the wish, and cannot pass it on before we stand under that token.
+                turn = self.turn(&wish).await;
+            }
             if wish.gone {
                 self.end(turn);
                 return;
@@ -97,24 +102,35 @@ impl Keeper {
                 tracing::debug!(instance = %self.id, class = error.class(), %error, "registration");
             }
             self.tell(wish.serial, turn);
-            self.pause(&mut wishes, &mut token).await;
+            self.pause(&mut wishes).await;
         }
     }
 
-    async fn pause(
-        &self,
-        wishes: &mut watch::Receiver<Wish>,
-        token: &mut watch::Receiver<Option<Token>>,
-    ) {
+    /// Notes that there is another token, if there is: we no longer stand as we should.
+    ///
+    /// The agent tells the catalogue about us under the token we registered with. Once that is
+    /// gone it takes our heartbeats as before, and nobody hears of them.
+    fn note_token(&mut self) -> bool {
+        if !self.token.has_changed().unwrap_or(false) {
+            return false;
+        }
+        self.token.mark_unchanged();
+        self.replaced = self.replaced.wrapping_add(1);
+        (self.stands, self.outdated) = (false, self.stood);
+        true
+    }
+
+    async fn pause(&mut self, wishes: &mut watch::Receiver<Wish>) {
         let now = self.client.now();
         let due = if self.stands { self.beat_at.min(self.verify_at) } else { self.beat_at };
         let pause = due.saturating_duration_since(now);
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             // The wish's sender lives as long as we do.
             _ = wishes.changed() => {}
             // Noted at the head of the loop, where it is also found when it came meanwhile.
-            Ok(()) = token.changed() => token.mark_changed(),
+            Ok(()) = self.token.changed() => self.token.mark_changed(),
             // The agent is back, perhaps without its memory: the next heartbeat will tell.
             () = self.client.gate.returned() => {}
         }
@@ -157,7 +173,7 @@ impl Keeper {
 
     async fn turn(&mut self, wish: &Wish) -> Turn {
         if wish.gone {
-            return self.deregister().await;
+            return self.deregister(wish).await;
         }
         let result = self.make_true(wish).await;
         let now = self.client.now();
@@ -211,14 +227,15 @@ impl Keeper {
     }
 
     async fn register(&mut self, wish: &Wish) -> Turn {
-        let body = payload::body(&self.registration, &self.id, &self.boot, wish.status);
+        let body =
+            payload::body(&self.registration, &self.id, &self.boot, wish.status, self.replaced);
         let ask = Ask::put("the registration", "/v1/agent/service/register")
             // Otherwise checks of an earlier registration under this id stay, and go critical.
             .param("replace-existing-checks", "true")
             .needs(self.rule())
             .body(body);
         self.client.ask(&self.lane, &ask, self.patience()).await?;
-        self.stands = true;
+        (self.stands, self.outdated) = (true, false);
         self.in_maintenance = false;
         self.verify_at = self.client.now() + self.client.config.verify_every;
         let state =
@@ -328,13 +345,20 @@ impl Keeper {
         }
     }
 
-    async fn deregister(&mut self) -> Turn {
-        // Another process stands under our id: taking it back would take theirs.
-        if self.stands && !self.yielded {
+    async fn deregister(&mut self, wish: &Wish) -> Turn {
+        // Another process stands under our id: taking it back would take theirs. And a token that
+        // is denied is found out here, while there is still a way back.
+        if self.stood && !self.yielded {
             let _ = self.verify().await;
+            self.note_token();
         }
         if self.yielded {
             return Ok(());
+        }
+        if self.outdated {
+            // Under a token that is gone the agent would forget us, and the catalogue would not:
+            // an instance that passes for ever.
+            let _ = self.register(wish).await;
         }
         let ask = Ask::put("taking the registration back", "/v1/agent/service/deregister")
             .segment(self.id.as_str())

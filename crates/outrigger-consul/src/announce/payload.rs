@@ -60,6 +60,8 @@ struct GivenCheck<'a> {
     status: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deregister_critical_service_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
 }
 
 /// The id of the n-th check of an instance, counted from 0.
@@ -98,13 +100,18 @@ fn meta<'a>(registration: &'a Registration, boot: &'a str) -> BTreeMap<&'a str, 
 }
 
 /// The body of a registration. `status` is what TTL checks start with: without it they are critical
-/// until the first heartbeat.
+/// until the first heartbeat. `replaced` counts the tokens before the present one.
 pub(super) fn body(
     registration: &Registration,
     id: &InstanceId,
     boot: &str,
     status: Status,
+    replaced: u32,
 ) -> Vec<u8> {
+    // An agent tells the catalogue what differs from what it told before, or gave up telling for
+    // want of rights: the same words under a new token would not be told until it compares all it
+    // has, a minute later or more.
+    let notes = (replaced > 0).then(|| format!("under token {}", u64::from(replaced) + 1));
     let checks = registration.checks.iter().enumerate().map(|(n, check)| {
         let blank = GivenCheck {
             check_id: check_id(id, n),
@@ -118,6 +125,7 @@ pub(super) fn body(
             timeout: None,
             status: None,
             deregister_critical_service_after: registration.deregister_critical_after.map(go),
+            notes: notes.clone(),
         };
         let asked = |interval: &Duration, timeout: &Duration, blank| GivenCheck {
             interval: Some(go(*interval)),
@@ -237,7 +245,7 @@ mod tests {
 
     fn written() -> serde_json::Value {
         let id = "stock-1".parse().expect("valid");
-        let body = body(&stock(), &id, "b00t", Status::Passing);
+        let body = body(&stock(), &id, "b00t", Status::Passing, 0);
         serde_json::from_slice(&body).expect("JSON")
     }
 
@@ -264,6 +272,19 @@ mod tests {
             "Status": "passing", "DeregisterCriticalServiceAfter": "600000ms"
         });
         assert_eq!(now["Checks"], serde_json::json!([check]));
+    }
+
+    #[test]
+    fn each_token_is_told_to_the_agent_in_other_words() {
+        let id = "stock-1".parse().expect("valid");
+        let told = |replaced| {
+            let body = body(&stock(), &id, "b00t", Status::Passing, replaced);
+            let now: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            now["Checks"][0]["Notes"].as_str().map(str::to_owned)
+        };
+        assert_eq!(told(0), None);
+        assert_eq!(told(1).as_deref(), Some("under token 2"));
+        assert_ne!(told(1), told(2));
     }
 
     #[test]
