@@ -27,7 +27,7 @@ impl fmt::Debug for PolicyVersion {
 
 /// What is known of one request on its way: made once, passed down, read by every layer.
 ///
-/// Cost: cloning it copies two reference counts and allocates nothing; a retry clones it.
+/// Cost: cloning it copies a few reference counts and allocates nothing; a retry clones it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Context {
@@ -37,6 +37,8 @@ pub struct Context {
     pub service: Option<ServiceName>,
     /// Which route of its policy applies.
     pub route: RouteName,
+    /// The key of the subset whose endpoints it may go to; chosen once, so that retries stay in it.
+    pub subset: Option<Arc<str>>,
     /// Who calls, where that is told by somebody trusted.
     pub caller: Option<ServiceName>,
     /// The instant after which nobody waits for the answer.
@@ -63,6 +65,7 @@ impl Context {
             started: now,
             service: None,
             route: RouteName::default(),
+            subset: None,
             caller: None,
             deadline: None,
             timeout: None,

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Endpoint, FailureKind, Freshness, Outcome, Rejected, RouteName, ServiceName};
+use crate::{
+    Endpoint, FailureKind, Freshness, Outcome, Ratio, Reason, Rejected, RouteName, ServiceName,
+};
 
 /// The state of a circuit, as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +118,55 @@ pub enum Event<'a> {
         service: &'a ServiceName,
         /// By what: `budget`, `guard`, `below`, `deadline`, `body`.
         why: &'static str,
+    },
+    /// A rule that only observes would have refused a request, which went on.
+    Spared {
+        /// Whose rule.
+        service: &'a ServiceName,
+        /// On which route.
+        route: &'a RouteName,
+        /// What the refusal would have said.
+        reason: Reason,
+        /// The rule's name, as the policy gives it.
+        rule: &'a str,
+    },
+    /// A fault was injected into a request.
+    FaultInjected {
+        /// Who was called.
+        service: &'a ServiceName,
+        /// On which route.
+        route: &'a RouteName,
+        /// `delay` or `abort`.
+        kind: &'static str,
+    },
+    /// A request that an open circuit would have refused was answered in another way.
+    FallbackServed {
+        /// Whose circuit.
+        service: &'a ServiceName,
+        /// Which route's.
+        route: &'a RouteName,
+        /// `fixed`, or `service` when another one was asked.
+        kind: &'static str,
+    },
+    /// What became of the copy of a request.
+    Mirrored {
+        /// Whose request was copied.
+        service: &'a ServiceName,
+        /// On which route.
+        route: &'a RouteName,
+        /// `answered` (nobody compares), `same`, `status`, `headers` or `body` (they differ),
+        /// `failed`, `incomplete` (no whole answer to compare), or why there is no copy:
+        /// `too_large`, `unread`, `full`.
+        result: &'static str,
+    },
+    /// A service begins to turn requests away for want of CPU, or no longer does.
+    Shedding {
+        /// Which service of ours.
+        service: &'a ServiceName,
+        /// The share that is still admitted.
+        admits: Ratio,
+        /// Whether it begins.
+        begins: bool,
     },
     /// A circuit changed its state.
     CircuitChanged {

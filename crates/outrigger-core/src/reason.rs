@@ -27,6 +27,8 @@ pub enum Reason {
     Deadline,
     /// The request is malformed.
     BadRequest,
+    /// The body is larger than is accepted.
+    BodyTooLarge,
     /// No identity.
     Unauthorized,
     /// Not allowed.
@@ -37,7 +39,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract's table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RateLimited,
         Self::CircuitOpen,
         Self::NoEndpoint,
@@ -47,6 +49,7 @@ impl Reason {
         Self::Timeout,
         Self::Deadline,
         Self::BadRequest,
+        Self::BodyTooLarge,
         Self::Unauthorized,
         Self::Forbidden,
         Self::Fault,
@@ -65,6 +68,7 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Deadline => "deadline",
             Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Fault => "fault",
@@ -90,6 +94,7 @@ impl Reason {
             | Self::Fault => 503,
             Self::Timeout | Self::Deadline => 504,
             Self::BadRequest => 400,
+            Self::BodyTooLarge => 413,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
         }
@@ -101,6 +106,7 @@ impl Reason {
         match self {
             Self::Deadline => 4,
             Self::BadRequest => 3,
+            Self::BodyTooLarge => 8,
             Self::Unauthorized => 16,
             Self::Forbidden => 7,
             // UNAVAILABLE, which is what Envoy answers for its limits and its timeout too.
@@ -130,6 +136,7 @@ impl Reason {
             Self::Timeout => "upstream request timeout",
             Self::Deadline => "deadline exceeded",
             Self::BadRequest => "bad request",
+            Self::BodyTooLarge => "Payload Too Large",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "RBAC: access denied",
             Self::Fault => "fault filter abort",
@@ -147,13 +154,43 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The limit and what is left of it, on limited routes.
     pub limit: Option<(u32, u32)>,
+    /// The HTTP status, where it is not that of the reason: an injected fault's own.
+    pub status: Option<u16>,
+    /// The gRPC code, where it is neither that of the reason nor what stands for `status`.
+    pub grpc_status: Option<u8>,
 }
 
 impl Refusal {
     /// A refusal that no waiting helps.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, retry_after: None, limit: None }
+        Self { reason, retry_after: None, limit: None, status: None, grpc_status: None }
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub const fn http_status(&self) -> u16 {
+        match self.status {
+            Some(status) => status,
+            None => self.reason.http_status(),
+        }
+    }
+
+    /// The gRPC code of the answer.
+    ///
+    /// Source: for a status without a code of its own, gRPC's "HTTP to gRPC Status Code Mapping".
+    #[must_use]
+    pub const fn grpc_status(&self) -> u8 {
+        match (self.grpc_status, self.status) {
+            (Some(code), _) => code,
+            (None, None) => self.reason.grpc_status(),
+            (None, Some(400)) => 13,
+            (None, Some(401)) => 16,
+            (None, Some(403)) => 7,
+            (None, Some(404)) => 12,
+            (None, Some(429 | 502..=504)) => 14,
+            (None, Some(_)) => 2,
+        }
     }
 
     /// Reads what our layers put into an error; `None` for an error that is not ours.
@@ -182,7 +219,7 @@ impl Refusal {
         use crate::header;
         use http::HeaderValue;
 
-        head.status = http::StatusCode::from_u16(self.reason.http_status()).unwrap_or(head.status);
+        head.status = http::StatusCode::from_u16(self.http_status()).unwrap_or(head.status);
         let headers = &mut head.headers;
         headers.insert(header::REASON, HeaderValue::from_static(self.reason.as_str()));
         if let Some(secs) = self.retry_after_secs() {
@@ -200,10 +237,7 @@ impl Refusal {
             head.status = http::StatusCode::OK;
             headers
                 .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(
-                header::GRPC_STATUS,
-                HeaderValue::from(u16::from(self.reason.grpc_status())),
-            );
+            headers.insert(header::GRPC_STATUS, HeaderValue::from(u16::from(self.grpc_status())));
             headers.insert(header::GRPC_MESSAGE, HeaderValue::from_static(self.reason.body()));
         } else {
             headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -217,13 +251,21 @@ impl From<&Rejected> for Refusal {
             Rejected::RateLimited { .. } => Reason::RateLimited,
             Rejected::CircuitOpen { .. } => Reason::CircuitOpen,
             Rejected::NoEndpoint { .. } => Reason::NoEndpoint,
-            Rejected::Overloaded { .. } => Reason::Overloaded,
+            Rejected::Overloaded { .. } | Rejected::Shed { .. } => Reason::Overloaded,
+            Rejected::BodyTooLarge { .. } => Reason::BodyTooLarge,
+            Rejected::Fault { .. } => Reason::Fault,
         };
-        let limit = match rejected {
-            Rejected::RateLimited { limit, .. } => *limit,
-            _ => None,
-        };
-        Self { reason, retry_after: rejected.retry_after(), limit }
+        let mut refusal = Self { retry_after: rejected.retry_after(), ..Self::new(reason) };
+        match *rejected {
+            Rejected::RateLimited { limit, grpc_status, .. } => {
+                (refusal.limit, refusal.grpc_status) = (limit, grpc_status);
+            }
+            Rejected::Fault { status, grpc_status, .. } => {
+                (refusal.status, refusal.grpc_status) = (Some(status), grpc_status);
+            }
+            _ => {}
+        }
+        refusal
     }
 }
 
@@ -263,6 +305,20 @@ mod tests {
         let service = ServiceName::new("stock").expect("valid");
         let error = Wrapped(Box::new(Rejected::NoEndpoint { service }));
         assert_eq!(Refusal::of(&error).map(|r| r.reason), Some(Reason::NoEndpoint));
+    }
+
+    #[test]
+    fn a_fault_answers_with_the_status_of_the_policy_and_the_code_that_stands_for_it() {
+        let service = ServiceName::new("stock").expect("valid");
+        let fault = |status, grpc_status| {
+            let rejected = Rejected::Fault { service: service.clone(), status, grpc_status };
+            let refusal = Refusal::from(&rejected);
+            (refusal.http_status(), refusal.grpc_status())
+        };
+        assert_eq!(fault(503, None), (503, 14));
+        assert_eq!(fault(404, None), (404, 12));
+        assert_eq!(fault(418, None), (418, 2), "what stands for nothing is unknown");
+        assert_eq!(fault(503, Some(5)), (503, 5), "the policy's own code wins");
     }
 
     #[test]

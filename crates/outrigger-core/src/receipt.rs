@@ -1,7 +1,7 @@
 //! What was decided on the way of one request.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::{CircuitState, FailureKind, Outcome, Reason};
@@ -18,6 +18,43 @@ pub enum Decision {
         admitted: bool,
         /// Tokens or permits left, where it can tell.
         remaining: Option<u32>,
+    },
+    /// A named rate limit was asked.
+    Rate {
+        /// Its name in the policy.
+        rule: Arc<str>,
+        /// Whether it let the request pass.
+        admitted: bool,
+        /// Whether it would have refused, and only observes.
+        spared: bool,
+        /// Tokens left.
+        remaining: u32,
+    },
+    /// The subset was chosen, once for all tries.
+    Split {
+        /// Its key.
+        subset: Arc<str>,
+    },
+    /// A fault was injected.
+    Fault {
+        /// How long the request was held back.
+        delay: Option<Duration>,
+        /// The status of the abort.
+        abort: Option<u16>,
+    },
+    /// A copy of the request was sent elsewhere.
+    Mirrored,
+    /// An open circuit was answered for in another way.
+    Fallback {
+        /// `fixed`, or `service` when another one was asked.
+        kind: &'static str,
+    },
+    /// Load was being shed.
+    Shed {
+        /// The share that is admitted.
+        admits: f64,
+        /// Whether this request was.
+        admitted: bool,
     },
     /// A circuit was asked.
     Circuit {

@@ -19,6 +19,8 @@ pub enum Rejected {
         retry_after: Duration,
         /// What the limit's window says, for the `ratelimit-*` headers: (limit, remaining).
         limit: Option<(u32, u32)>,
+        /// The gRPC code to answer with, where it is not that of the reason.
+        grpc_status: Option<u8>,
     },
     /// The route's circuit is open; no endpoint of the service is asked until the next probe.
     #[error("circuit of `{service}` route `{route}` is open")]
@@ -46,6 +48,32 @@ pub enum Rejected {
         /// When to come back, where that can be told.
         retry_after: Option<Duration>,
     },
+    /// The machine has no CPU to spare for a part of the requests, and this one is of that part.
+    #[error("`{service}` sheds load")]
+    Shed {
+        /// Who sheds.
+        service: ServiceName,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The request's body is larger than the service accepts.
+    #[error("`{service}` accepts bodies of {limit} bytes at most")]
+    BodyTooLarge {
+        /// Who does not accept it.
+        service: ServiceName,
+        /// Units: bytes.
+        limit: u64,
+    },
+    /// A failure was injected on purpose.
+    #[error("a fault was injected into a request to `{service}`")]
+    Fault {
+        /// Who was called.
+        service: ServiceName,
+        /// The HTTP status that the policy names.
+        status: u16,
+        /// The gRPC code that the policy names, or else the one that stands for the status.
+        grpc_status: Option<u8>,
+    },
 }
 
 impl Rejected {
@@ -61,7 +89,10 @@ impl Rejected {
             Self::RateLimited { service, .. }
             | Self::CircuitOpen { service, .. }
             | Self::NoEndpoint { service }
-            | Self::Overloaded { service, .. } => service,
+            | Self::Overloaded { service, .. }
+            | Self::Shed { service, .. }
+            | Self::BodyTooLarge { service, .. }
+            | Self::Fault { service, .. } => service,
         }
     }
 
@@ -69,10 +100,10 @@ impl Rejected {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } | Self::CircuitOpen { retry_after, .. } => {
-                Some(*retry_after)
-            }
-            Self::NoEndpoint { .. } => None,
+            Self::RateLimited { retry_after, .. }
+            | Self::CircuitOpen { retry_after, .. }
+            | Self::Shed { retry_after, .. } => Some(*retry_after),
+            Self::NoEndpoint { .. } | Self::BodyTooLarge { .. } | Self::Fault { .. } => None,
             Self::Overloaded { retry_after, .. } => *retry_after,
         }
     }

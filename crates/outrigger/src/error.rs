@@ -49,7 +49,7 @@ impl Error {
     /// The HTTP status that a service should pass on to its own caller.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.reason().map(Reason::http_status)
+        Refusal::of(&*self.0).map(|refusal| refusal.http_status())
     }
 
     /// When to come back, where waiting helps.

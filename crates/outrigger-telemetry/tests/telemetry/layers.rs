@@ -288,6 +288,7 @@ async fn a_refusal_by_a_server_counts_as_what_the_caller_is_answered() {
         service: service("orders"),
         retry_after: Duration::ZERO,
         limit: None,
+        grpc_status: None,
     };
     let empty = Rejected::NoEndpoint { service: service("orders") };
     for (rejected, status, failed) in [(limited, "429", false), (empty, "503", true)] {

@@ -232,6 +232,7 @@ fn storm(metrics: &Metrics, rounds: u64) {
             service: service.clone(),
             retry_after: Duration::ZERO,
             limit: None,
+            grpc_status: None,
         };
         metrics.observe(&Event::Rejected { rejected: &rejected, route: &route });
         metrics.observe(&Event::Retried { service: &service, attempt: 1, hedge: false });

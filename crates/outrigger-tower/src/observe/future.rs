@@ -101,7 +101,7 @@ impl About {
         let status = match signal {
             Signal::Status(status) => Some(status.as_u16()),
             Signal::Grpc(_) => Some(200),
-            _ => refusal.map(|refusal| refusal.reason.http_status()),
+            _ => refusal.map(|refusal| refusal.http_status()),
         };
         let method = self.method;
         observers.emit(&Event::Finished {

@@ -66,6 +66,7 @@ where
                 service: rule.service.clone(),
                 retry_after: limited.retry_after,
                 limit: Some((limited.limit, limited.remaining)),
+                grpc_status: None,
             }),
         }
     }

@@ -46,6 +46,7 @@ async fn each_refusal_is_answered_by_the_contracts_table() {
                 service: service.clone(),
                 retry_after: ms(1_200),
                 limit: Some((5, 0)),
+                grpc_status: None,
             },
             Reason::RateLimited,
         ),
