@@ -65,6 +65,20 @@ impl KeyedRateLimit {
         plan.verdict(plan.limiter.check_key(&key))
     }
 
+    /// Looks whether a token is there, and takes none; a key that was not seen lately has a full
+    /// bucket.
+    ///
+    /// `remaining` counts the token that a request would take. What is seen may be gone when it is
+    /// asked for.
+    ///
+    /// # Errors
+    /// [`Limited`] when there is none.
+    pub fn peek(&self, key: Key, now: Instant) -> Result<Admitted, Limited> {
+        let plan = self.plan.load();
+        let full_at = plan.state.peek(key, &plan.scale).unwrap_or(0);
+        plan.look(full_at, since(self.origin, now))
+    }
+
     /// Keys in the table, those with a full bucket included: what a metric shows.
     #[must_use]
     pub fn len(&self) -> usize {

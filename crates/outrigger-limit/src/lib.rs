@@ -23,7 +23,7 @@
 //!
 //! Where to look next: [`RateLimit`] for one bucket, [`KeyedRateLimit`] for one per caller,
 //! [`ConcurrencyLimit`] for requests in flight, [`AdaptiveLimit`] and [`Gradient2`] for a bound
-//! that finds itself; `docs/adr/0006-wrap-governor.md` says why governor is wrapped as it is.
+//! that finds itself, [`CpuShed`] for a machine without CPU to spare; `docs/adr/0006-wrap-governor.md` says why governor is wrapped as it is.
 
 mod adaptive;
 mod clock;
@@ -34,6 +34,7 @@ mod key;
 mod keyed;
 mod rate_limit;
 mod scale;
+mod shed;
 mod sync;
 mod table;
 
@@ -53,3 +54,4 @@ pub use gradient::Gradient2;
 pub use key::{Key, KeyBuilder};
 pub use keyed::KeyedRateLimit;
 pub use rate_limit::{Admitted, Limited, RateLimit};
+pub use shed::{CpuShed, ShedChange, ShedConfig, ShedVerdict, Shedder};

@@ -12,7 +12,7 @@ use governor::{NotUntil, Quota, RateLimiter};
 use crate::clock::CallClock;
 use crate::config::{ConfigError, Mode, RateLimitConfig};
 use crate::scale::{Scale, UNUSED};
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::table::SingleStore;
 
 /// A request was admitted.
@@ -82,6 +82,19 @@ impl RateLimit {
         plan.verdict(plan.limiter.check())
     }
 
+    /// Looks whether a token is there, and takes none.
+    ///
+    /// `remaining` counts the token that a request would take. What is seen may be gone when it is
+    /// asked for.
+    ///
+    /// # Errors
+    /// [`Limited`] when there is none.
+    pub fn peek(&self, now: Instant) -> Result<Admitted, Limited> {
+        let plan = self.plan.load();
+        let state = plan.state.load(Ordering::SeqCst);
+        plan.look(plan.scale.full_at(state), since(self.origin, now))
+    }
+
     /// The configuration in use.
     #[must_use]
     pub fn config(&self) -> RateLimitConfig {
@@ -135,6 +148,23 @@ impl<S: StateStore, H> Plan<S, H> {
 
     pub(crate) fn next_scale(&self, config: &RateLimitConfig, now: u64) -> Scale {
         self.scale.next(config.interval(), config.burst().get(), now)
+    }
+
+    /// What governor would say of a bucket that is full again at `full_at`.
+    pub(crate) fn look(&self, full_at: u64, now: u64) -> Result<Admitted, Limited> {
+        let (limit, interval) = (self.burst, self.config.interval());
+        let depth = interval.saturating_mul(u64::from(limit));
+        let missing = full_at.saturating_sub(now);
+        if missing.saturating_add(interval) <= depth {
+            // At most `burst`, which is a u32.
+            let remaining = ((depth - missing) / interval) as u32;
+            return Ok(Admitted { limit, remaining, is_spared: false });
+        }
+        if self.observe {
+            return Ok(Admitted { limit, remaining: 0, is_spared: true });
+        }
+        let wait = missing.saturating_add(interval) - depth;
+        Err(Limited { retry_after: Duration::from_nanos(wait), limit, remaining: 0 })
     }
 
     /// Puts governor's verdict into our words.

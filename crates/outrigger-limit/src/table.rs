@@ -151,6 +151,15 @@ impl Table {
         self.places(key).find(|place| place.name().load(ORDER) == key.name)
     }
 
+    /// When the bucket of `key` is full again; `None` for a key that has no place of its own.
+    pub(crate) fn peek(&self, key: Key, scale: &Scale) -> Option<u64> {
+        let place = self.find(key)?;
+        let state = place.state().load(ORDER);
+        // The name after the state: see the invariant at `Table`.
+        let ours = state != MOVING && place.name().load(ORDER) == key.name;
+        ours.then(|| scale.full_at(state))
+    }
+
     /// Takes a token from the bucket of `key`.
     #[inline]
     fn measure<T, E>(

@@ -157,3 +157,16 @@ fn its_debug_form_tells_no_secret() {
     let text = format!("{:?}", limit(config("1/s", 1, 1), epoch()));
     assert!(!text.contains("5eed") && !text.contains("1592614637"), "{text}");
 }
+
+#[test]
+fn a_look_at_a_key_says_what_asking_would() {
+    let t0 = epoch();
+    let limit = limit(config("1/s", 2, 100), t0);
+    let ours = key(&limit, 1);
+    for left in [2, 1] {
+        assert_eq!(limit.peek(ours, t0).expect("there is one").remaining, left);
+        assert_eq!(limit.try_acquire(ours, t0).expect("there is one").remaining, left - 1);
+    }
+    assert_eq!(limit.peek(ours, t0), limit.try_acquire(ours, t0));
+    assert_eq!(limit.peek(key(&limit, 2), t0).map(|seen| seen.remaining), Ok(2));
+}

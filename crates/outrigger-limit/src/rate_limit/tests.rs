@@ -172,3 +172,23 @@ fn values_out_of_range_are_named() {
     assert!(RateLimit::new(config("1000000000/s", 1), epoch()).is_ok());
     assert_eq!(RateLimitConfig::new("7/s".parse().expect("a rate")).burst().get(), 7);
 }
+
+#[test]
+fn a_look_says_what_asking_would_and_takes_nothing() {
+    let t0 = epoch();
+    let mut rng = fastrand::Rng::with_seed(11);
+    for rate in ["1000/s", "7/s", "3/m", "999983/s"] {
+        let limit = limit(rate, 3, t0);
+        let mut now = t0;
+        for _ in 0..2_000 {
+            now += Duration::from_nanos(rng.u64(..limit.config().interval() * 2));
+            let (seen, again) = (limit.peek(now), limit.peek(now));
+            assert_eq!(seen, again, "looking takes nothing");
+            match (seen, limit.try_acquire(now)) {
+                (Ok(seen), Ok(got)) => assert_eq!(seen.remaining, got.remaining + 1, "{rate}"),
+                (Err(seen), Err(got)) => assert_eq!(seen, got, "{rate}"),
+                (seen, got) => panic!("{rate}: saw {seen:?}, got {got:?}"),
+            }
+        }
+    }
+}
