@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use outrigger_core::{ServiceName, Snapshot};
 use outrigger_discovery::{
-    BoxFuture, Catalogue, CatalogueStream, Query, Registered, Registrar, Registration,
-    RegistryError, Resolver, SnapshotStream,
+    BoxFuture, Catalogue, CatalogueStream, KeyStream, KeyWatcher, Query, Registered, Registrar,
+    Registration, RegistryError, Resolver, SnapshotStream,
 };
 
 use crate::announce::{Announced, boot_nonce};
 use crate::client::Client;
-use crate::watch::{KvState, Shared, follow_catalogue, follow_service};
+use crate::watch::{KeyStates, KvState, Shared, follow_catalogue, follow_service};
 use crate::{ConfigError, ConsulConfig, Kv, Session, SessionConfig};
 
 /// A registry over the HTTP API of one Consul agent.
@@ -99,6 +99,12 @@ impl Resolver for Consul {
             let runtime = client.runtime.clone();
             runtime.spawn(follow_catalogue(client, datacenter, feed)).abort_handle()
         }))
+    }
+}
+
+impl KeyWatcher for Consul {
+    fn watch_key(&self, key: &str) -> Result<KeyStream, RegistryError> {
+        self.kv().join(key).map(|joined| KeyStream::new(KeyStates(joined)))
     }
 }
 

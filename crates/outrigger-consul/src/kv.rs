@@ -11,7 +11,7 @@ use crate::answer;
 use crate::ask::Ask;
 use crate::client::{Answered, Client};
 use crate::session::SessionId;
-use crate::watch::{KvState, KvStream, Shared, follow_key};
+use crate::watch::{Joined, KvState, KvStream, Shared, follow_key};
 
 /// Most bytes that a value has; the registry answers 413 to more.
 pub const MAX_VALUE: usize = 512 << 10;
@@ -175,13 +175,17 @@ impl Kv {
     /// # Errors
     /// [`RegistryError::Key`].
     pub fn watch(&self, key: &str) -> Result<KvStream, RegistryError> {
+        self.join(key).map(KvStream)
+    }
+
+    pub(crate) fn join(&self, key: &str) -> Result<Joined<KvState>, RegistryError> {
         question(key, None)?;
         let key: Arc<str> = key.into();
         let client = Arc::clone(&self.client);
-        Ok(KvStream(self.watches.join((None, Arc::clone(&key)), |feed| {
+        Ok(self.watches.join((None, Arc::clone(&key)), |feed| {
             let runtime = client.runtime.clone();
             runtime.spawn(follow_key(client, None, key, feed)).abort_handle()
-        })))
+        }))
     }
 
     async fn write(

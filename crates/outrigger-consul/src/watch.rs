@@ -16,7 +16,7 @@ mod key;
 mod service;
 
 pub(crate) use catalogue::follow_catalogue;
-pub(crate) use key::follow_key;
+pub(crate) use key::{KeyStates, follow_key};
 pub use key::{KvState, KvStream};
 pub(crate) use service::follow_service;
 

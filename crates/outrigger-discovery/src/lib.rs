@@ -1,7 +1,7 @@
-//! The two ports between Outrigger and a registry, without any I/O.
+//! The ports between Outrigger and a registry, without any I/O.
 //!
 //! A [`Registrar`] announces instances, a [`Resolver`] answers with a stream of versioned
-//! snapshots. Adapters (Consul, a file, a test) implement both; everything above speaks only to
+//! snapshots, a [`KeyWatcher`] tells what stands under a key. Adapters (Consul, a file, a test) implement both; everything above speaks only to
 //! these traits. What is decided on the way is pure and stands here too: whether a registration is
 //! valid ([`Registration`]), which instances a caller wants ([`Filter`]), what changed
 //! ([`Change`]), and whether an empty answer is to be believed ([`Guard`]).
@@ -34,6 +34,7 @@ mod feed;
 mod filter;
 mod fixed;
 mod guard;
+mod key;
 mod memory;
 mod registrar;
 mod registration;
@@ -47,6 +48,7 @@ pub use feed::{Feed, Subscription};
 pub use filter::{Filter, FilterError};
 pub use fixed::StaticResolver;
 pub use guard::{Answer, Guard, GuardConfig, GuardConfigError, Verdict};
+pub use key::{KeyState, KeyStream, KeyWatcher};
 pub use memory::InMemoryRegistry;
 pub use registrar::{Announcement, BoxFuture, Registered, Registrar};
 pub use registration::{Registration, RegistrationError};

@@ -12,11 +12,11 @@ use outrigger_core::{
 };
 
 use crate::{
-    Announcement, BoxFuture, Catalogue, CatalogueStream, Feed, Query, Registered, Registrar,
-    Registration, RegistryError, Resolver, SnapshotStream,
+    Announcement, BoxFuture, Catalogue, CatalogueStream, Feed, KeyState, KeyStream, KeyWatcher,
+    Query, Registered, Registrar, Registration, RegistryError, Resolver, SnapshotStream,
 };
 
-/// A registry in memory: both ports, no I/O, no timer; for tests and single-process demos.
+/// A registry in memory: all ports, no I/O, no timer; for tests and single-process demos.
 ///
 /// Shape: clones share the registry. Checks are not run: an instance has the status that was last
 /// reported. [`InMemoryRegistry::set`] and [`InMemoryRegistry::forget_all`] play the registry's
@@ -36,6 +36,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     services: BTreeMap<ServiceName, Service>,
+    keys: BTreeMap<Box<str>, Feed<KeyState>>,
     catalogue_version: u64,
 }
 
@@ -103,6 +104,27 @@ impl InMemoryRegistry {
         }
     }
 
+    /// Writes a key.
+    pub fn set_key(&self, key: &str, value: impl Into<Arc<[u8]>>) {
+        self.publish_key(key, KeyState::present(value.into()));
+    }
+
+    /// Removes a key.
+    pub fn remove_key(&self, key: &str) {
+        self.publish_key(key, KeyState::absent());
+    }
+
+    /// Cannot be asked about a key from now on, until it is written or removed.
+    pub fn deny_key(&self, key: &str, class: &'static str) {
+        let last = self.shared.lock().key(key).latest();
+        let last = last.map(|last| KeyState::clone(&last)).unwrap_or_default();
+        self.publish_key(key, last.with_trouble(class));
+    }
+
+    fn publish_key(&self, key: &str, state: KeyState) {
+        self.shared.lock().key(key).publish(Arc::new(state));
+    }
+
     /// The instances of a service now.
     #[must_use]
     pub fn instances(&self, service: &ServiceName) -> Vec<Arc<Instance>> {
@@ -152,6 +174,23 @@ impl Shared {
         }
         state.catalogue_version += 1;
         self.catalogue.publish(Arc::new(Catalogue::new(state.catalogue_version, services)));
+    }
+}
+
+impl State {
+    fn key(&mut self, key: &str) -> &Feed<KeyState> {
+        self.keys.entry(key.into()).or_default()
+    }
+}
+
+impl KeyWatcher for InMemoryRegistry {
+    fn watch_key(&self, key: &str) -> Result<KeyStream, RegistryError> {
+        let mut state = self.shared.lock();
+        let feed = state.key(key);
+        if feed.latest().is_none() {
+            feed.publish(Arc::new(KeyState::absent()));
+        }
+        Ok(KeyStream::new(feed.subscribe()))
     }
 }
 

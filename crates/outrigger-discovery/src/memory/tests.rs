@@ -123,3 +123,17 @@ fn fixed_instances_are_known_at_once_and_never_end() {
     assert!(newest(&mut watch).is_none(), "waits for ever");
     assert!(newest(&mut fixed.watch(&Query::new(name("other")))).expect("at once").is_empty());
 }
+
+#[test]
+fn a_key_is_known_at_once_and_keeps_its_value_while_it_cannot_be_asked_for() {
+    let registry = InMemoryRegistry::new();
+    let mut keys = registry.watch_key("outrigger/policy/stock").expect("a key");
+    assert_eq!(*now(keys.next()).expect("a state"), KeyState::absent());
+    registry.set_key("outrigger/policy/stock", *b"version: 1");
+    let written = KeyState::present((*b"version: 1").into());
+    assert_eq!(*now(keys.next()).expect("a state"), written);
+    registry.deny_key("outrigger/policy/stock", "denied");
+    assert_eq!(*now(keys.next()).expect("a state"), written.with_trouble("denied"));
+    registry.remove_key("outrigger/policy/stock");
+    assert_eq!(*now(keys.next()).expect("a state"), KeyState::absent());
+}
