@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_consul::{Consul, ConsulConfig};
+use outrigger_consul::{AgentAddress, Consul, ConsulConfig};
 use outrigger_core::{
     Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
 };
@@ -15,6 +15,7 @@ use outrigger_http::ClientTls;
 use outrigger_telemetry::{SpanSink, Telemetry};
 use outrigger_tower::TokioClock;
 
+use crate::destination::folded;
 use crate::fleet::{Fleet, Parts};
 use crate::memory::Memory;
 use crate::registry::Registries;
@@ -65,6 +66,7 @@ pub struct Builder {
     language: Language,
     protocol: Protocol,
     advertise: Option<String>,
+    advertise_loopback: Option<bool>,
     consul: Option<String>,
     registry: Option<Ports>,
     endpoints: StaticResolver,
@@ -102,6 +104,7 @@ impl Builder {
             language: Language::Rust,
             protocol: Protocol::Http,
             advertise: None,
+            advertise_loopback: None,
             consul: None,
             registry: None,
             endpoints: StaticResolver::new(),
@@ -146,9 +149,20 @@ impl Builder {
     }
 
     /// The address, or address and port, that others reach it at. Default the listener's; if that
-    /// is unspecified, the source address of the route to the registry.
+    /// is unspecified, the source address of the route to the registry, or to the outside when the
+    /// registry is on this machine.
+    ///
+    /// A loopback address is refused while the registry is elsewhere: see
+    /// [`Builder::advertise_loopback`].
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.advertise = Some(address.into());
+        self
+    }
+
+    /// Whether a loopback address may be announced to a registry on another machine. Default false:
+    /// whoever finds it there connects to itself.
+    pub const fn advertise_loopback(mut self, allowed: bool) -> Self {
+        self.advertise_loopback = Some(allowed);
         self
     }
 
@@ -190,7 +204,7 @@ impl Builder {
         service: &str,
         addresses: impl IntoIterator<Item = std::net::SocketAddr>,
     ) -> Result<Self, NameError> {
-        let service = ServiceName::new(service)?;
+        let service = folded(service)?;
         self.endpoints = self.endpoints.with(service.clone(), addresses);
         self.fixed.push(service);
         Ok(self)
@@ -300,7 +314,7 @@ impl Builder {
         let settings = Settings::from_env()?;
         let mut services = settings.services;
         for (name, rules) in self.services {
-            services.insert(ServiceName::new(&name)?, rules);
+            services.insert(folded(&name)?, rules);
         }
         let rules = self.rules.unwrap_or(settings.rules);
         check("*", &rules)?;
@@ -332,11 +346,14 @@ impl Builder {
         let mut endpoints = self.endpoints;
         let mut fixed = self.fixed;
         for (name, addresses) in settings.process.endpoints {
+            let name = folded(name.as_str())?;
             endpoints = endpoints.with(name.clone(), addresses);
             fixed.push(name);
         }
-        let (resolver, registrar) = match self.registry {
-            Some(Ports { resolver, registrar }) => (Some(resolver), registrar),
+        let Registry { resolver, registrar, at } = match self.registry {
+            Some(Ports { resolver, registrar }) => {
+                Registry { resolver: Some(resolver), registrar, at: None }
+            }
             None => {
                 let url = self.consul.or(settings.process.consul);
                 consul(url.as_deref(), &self.clock, &observers)?
@@ -346,7 +363,7 @@ impl Builder {
             .snapshot
             .or(settings.process.snapshot)
             .map(|directory| Memory::open(directory, Arc::clone(&self.clock)));
-        let registries = Registries { resolver, fixed, endpoints, memory };
+        let registries = Registries { resolver, fixed, endpoints, memory, consul: at };
         Ok(Fleet::new(Parts {
             service,
             language: self.language,
@@ -354,6 +371,10 @@ impl Builder {
             version,
             zone,
             advertise: self.advertise.or(settings.process.advertise),
+            advertise_loopback: self
+                .advertise_loopback
+                .or(settings.process.advertise_loopback)
+                .unwrap_or(false),
             tags: self.tags,
             meta: self.meta,
             ttl: self.ttl,
@@ -378,7 +399,12 @@ fn check(service: &str, rules: &Rules) -> Result<(), JoinError> {
     rules.validate().map_err(|source| JoinError::Rules { service: service.to_owned(), source })
 }
 
-type Registry = (Option<Arc<dyn Resolver>>, Option<Arc<dyn Registrar>>);
+#[derive(Default)]
+struct Registry {
+    resolver: Option<Arc<dyn Resolver>>,
+    registrar: Option<Arc<dyn Registrar>>,
+    at: Option<AgentAddress>,
+}
 
 fn consul(
     url: Option<&str>,
@@ -386,7 +412,7 @@ fn consul(
     observers: &Observers,
 ) -> Result<Registry, JoinError> {
     let mut config = match url {
-        Some("none") => return Ok((None, None)),
+        Some("none") => return Ok(Registry::default()),
         // What else the environment says of Consul (token, certificates) holds for this URL too.
         Some(url) => ConsulConfig::from_lookup(|variable| match variable {
             "CONSUL_HTTP_ADDR" => Some(url.to_owned()),
@@ -395,8 +421,9 @@ fn consul(
         None => ConsulConfig::from_env()?,
     };
     config = config.with_clock(Arc::clone(clock)).with_observers(observers.clone());
+    let at = Some(config.address.clone());
     let consul = Arc::new(Consul::new(config)?);
-    Ok((Some(Arc::clone(&consul) as Arc<dyn Resolver>), Some(consul as Arc<dyn Registrar>)))
+    Ok(Registry { resolver: Some(Arc::clone(&consul) as _), registrar: Some(consul as _), at })
 }
 
 fn telemetry(

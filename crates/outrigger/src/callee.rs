@@ -1,5 +1,7 @@
 //! One service that is called: its endpoints, its rules, and the stack that every call walks.
 
+mod names;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +10,10 @@ use outrigger_balance::{EndpointSet, Members};
 use outrigger_core::{Address, Clock, Endpoint, ServiceName, Snapshot};
 use outrigger_discovery::SnapshotStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::stack::{Built, Circuit, Stack};
+use names::Names;
 
 /// How often a DNS name among the addresses is asked for again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -41,7 +44,8 @@ impl Callee {
         runtime: &tokio::runtime::Handle,
     ) -> Self {
         let (sender, known) = watch::channel(false);
-        let keeper = Keeper { set: set.clone(), forget, clock, known: sender };
+        let names = Names::system();
+        let keeper = Keeper { set: set.clone(), forget, clock, known: sender, names };
         let task = runtime.spawn(keeper.run(streams)).abort_handle();
         Self { service, set, circuit, stack, known, timeout, task }
     }
@@ -64,14 +68,15 @@ struct Keeper {
     forget: Forget,
     clock: Arc<dyn Clock>,
     known: watch::Sender<bool>,
+    names: Names,
 }
 
 impl Keeper {
-    async fn run(self, mut streams: Vec<SnapshotStream>) {
+    async fn run(mut self, mut streams: Vec<SnapshotStream>) {
         let mut newest: Vec<Option<Arc<Snapshot>>> = vec![None; streams.len()];
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut resolved: Option<Instant> = None;
+        let mut renew_at = None;
         let mut version = 0;
         loop {
             tokio::select! {
@@ -86,58 +91,57 @@ impl Keeper {
                         continue;
                     };
                     newest[at] = Some(snapshot);
-                    version += 1;
-                    if self.put(&newest, version).await {
-                        resolved = Some(Instant::from_std(self.clock.now()));
-                    }
+                    self.names.want(newest.iter().flatten().map(|snapshot| &**snapshot));
                 }
+                // Beside the snapshots: a slow DNS holds back none of them.
+                () = self.names.changed() => {}
                 now = second.tick() => {
                     self.set.tick(self.clock.now());
-                    if resolved.is_some_and(|at| now.saturating_duration_since(at) >= RESOLVE_EVERY) {
-                        version += 1;
-                        self.put(&newest, version).await;
-                        resolved = Some(now);
+                    if *renew_at.get_or_insert(now + RESOLVE_EVERY) <= now {
+                        renew_at = Some(now + RESOLVE_EVERY);
+                        self.names.renew();
                     }
+                    continue;
                 }
             }
+            version += 1;
+            self.put(&newest, version);
         }
     }
 
-    /// Puts the snapshots of all datacenters into use as one set; says whether names were asked
-    /// for.
-    async fn put(&self, newest: &[Option<Arc<Snapshot>>], version: u64) -> bool {
+    /// Puts the snapshots of all datacenters into use as one set.
+    fn put(&self, newest: &[Option<Arc<Snapshot>>], version: u64) {
         let mut endpoints = Vec::new();
-        let mut has_names = false;
+        let mut awaited = false;
         let mut freshness = None;
         for snapshot in newest.iter().flatten() {
             // The set is as fresh as the caller's own datacenter, which comes first.
             freshness.get_or_insert(snapshot.freshness);
             for instance in snapshot.instances.iter() {
-                if matches!(instance.address, Address::Name(..)) {
-                    has_names = true;
-                }
-                let addresses: Vec<SocketAddr> = match &instance.address {
-                    Address::Socket(address) => vec![*address],
-                    name => match outrigger_consul::addresses(name).await {
-                        Ok(addresses) => addresses,
-                        Err(error) => {
-                            tracing::debug!(%error, address = %name, "name not resolved");
-                            self.last_known(&instance.id)
-                        }
-                    },
-                };
                 let endpoint = |address| Endpoint::new(Arc::clone(instance), address);
-                endpoints.extend(addresses.into_iter().map(endpoint));
+                match (&instance.address, self.names.of(&instance.address)) {
+                    (Address::Socket(address), _) => endpoints.push(endpoint(*address)),
+                    (_, Some(found @ [_, ..])) => {
+                        endpoints.extend(found.iter().copied().map(endpoint));
+                    }
+                    (_, found) => {
+                        awaited |= found.is_none();
+                        endpoints.extend(self.last_known(&instance.id).into_iter().map(endpoint));
+                    }
+                }
             }
         }
-        let Some(freshness) = freshness else { return has_names };
+        let Some(freshness) = freshness else { return };
+        // The first callers wait for the names rather than hear that there is nobody.
+        let is_known = !awaited || !endpoints.is_empty();
         let mut members = Members::new(version, endpoints);
         members.freshness = freshness;
         let kept: std::collections::HashSet<Endpoint> = members.endpoints.iter().cloned().collect();
         self.set.update(members, self.clock.now());
         (self.forget)(&|endpoint| kept.contains(endpoint));
-        self.known.send_replace(true);
-        has_names
+        if is_known {
+            self.known.send_replace(true);
+        }
     }
 
     /// What a name stood for before, while it cannot be resolved.

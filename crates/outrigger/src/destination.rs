@@ -1,6 +1,7 @@
 //! Which service a URL means.
 
 use http::Uri;
+use http::uri::Scheme;
 use outrigger_core::{NameError, ServiceName};
 
 /// Why a URL names no service.
@@ -61,11 +62,16 @@ fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str
     (at > 0 && tail.eq_ignore_ascii_case(suffix)).then(|| &text[..at])
 }
 
+/// Whether a service can be called by this URL's scheme.
+pub(crate) fn has_scheme(uri: &Uri) -> bool {
+    uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
+}
+
 /// The host that names the service; errors for what can name none.
 pub(crate) fn host_of(uri: &Uri) -> Result<&str, DestinationError> {
-    match uri.scheme_str() {
-        None | Some("http" | "https") => {}
-        Some(scheme) => return Err(DestinationError::Scheme { scheme: scheme.to_owned() }),
+    if !has_scheme(uri) {
+        let scheme = uri.scheme_str().unwrap_or_default().to_owned();
+        return Err(DestinationError::Scheme { scheme });
     }
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(DestinationError::NoHost)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -76,9 +82,17 @@ pub(crate) fn host_of(uri: &Uri) -> Result<&str, DestinationError> {
 }
 
 /// The service that a URL means, and the datacenter if the host names one.
+///
+/// Shape: in lower case, whatever was written: a host has no case (RFC 3986, 3.2.2), and neither
+/// has a service in Consul's catalogue.
 pub(crate) fn service_of(host: &str) -> Result<(ServiceName, Option<String>), DestinationError> {
     let (name, datacenter) = name_in_host(host);
-    Ok((ServiceName::new(name)?, datacenter.map(str::to_owned)))
+    Ok((folded(name)?, datacenter.map(str::to_ascii_lowercase)))
+}
+
+/// The name of a service as calls mean it: in lower case.
+pub(crate) fn folded(name: &str) -> Result<ServiceName, NameError> {
+    ServiceName::new(&name.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -103,6 +117,8 @@ mod tests {
             ("http://inventory.service.dc2.consul/", "inventory@dc2"),
             ("http://inventory.outrigger/", "inventory"),
             ("http://inventory.SERVICE.Consul/", "inventory"),
+            ("http://Inventory/", "inventory"),
+            ("http://INVENTORY.service.DC2.consul/", "inventory@dc2"),
             ("http://team.inventory/", "team.inventory"),
         ] {
             assert_eq!(service(uri).as_deref(), Ok(wanted), "{uri}");

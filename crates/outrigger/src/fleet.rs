@@ -35,6 +35,7 @@ pub(crate) struct Parts {
     pub(crate) version: Option<String>,
     pub(crate) zone: Option<String>,
     pub(crate) advertise: Option<String>,
+    pub(crate) advertise_loopback: bool,
     pub(crate) tags: Vec<String>,
     pub(crate) meta: BTreeMap<String, String>,
     pub(crate) ttl: Option<Duration>,

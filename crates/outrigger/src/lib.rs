@@ -101,13 +101,22 @@
 //! is told wins over both. A value that cannot be is an error that names file or variable, key,
 //! value and what is allowed.
 //!
+//! Names of services have no case, as hosts have none: `http://Inventory/` means `inventory`. A
+//! service that was called once is kept, with its watch, endpoints and circuit, until the fleet is
+//! dropped, and nothing bounds how many: call names that your code knows, not names that strangers
+//! send it.
+//!
 //! # Being called
 //!
 //! [`Fleet::serve`] takes any tower service over `http::Request<hyper::body::Incoming>`: an axum
 //! router, a tonic server, a function. While it runs the instance stands in the registry with its
 //! language tag; on SIGTERM it leaves the registry first, serves on until callers have heard of it,
 //! and then ends in order. Requests that are refused (limits, deadline) are answered by
-//! [the contract's table](core::Refusal); `GET /healthz` says whether it drains.
+//! [the contract's table](core::Refusal) and counted in `outrigger.rejections`; `GET /healthz` says
+//! whether it drains.
+//!
+//! What is announced is the listener's address, or what [`Builder::advertise`] says. A loopback
+//! address is refused while the registry is on another machine ([`ServeError::Loopback`]).
 //!
 //! # Seeing what happens
 //!

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use outrigger_consul::AgentAddress;
 use outrigger_core::ServiceName;
 use outrigger_discovery::{Query, Resolver, SnapshotStream, StaticResolver};
 
@@ -14,6 +15,8 @@ pub(crate) struct Registries {
     pub(crate) fixed: Vec<ServiceName>,
     pub(crate) endpoints: StaticResolver,
     pub(crate) memory: Option<Memory>,
+    /// Where Consul is, when it is what announces us.
+    pub(crate) consul: Option<AgentAddress>,
 }
 
 impl Registries {

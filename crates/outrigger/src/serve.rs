@@ -1,10 +1,11 @@
 //! The callee's half of a fleet: accept, obey the inbound rules, be registered, drain.
 
+mod advertise;
 mod health;
 mod peer;
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
-use outrigger_core::{BoxError, InstanceId};
+use outrigger_core::{BoxError, Event, InstanceId, Observers, Rejected, RouteName, ServiceName};
 use outrigger_discovery::{Check, Registered, Registration, RegistryError};
 use outrigger_http::{Drained, Server, ServerConfig};
 use outrigger_limit::{
@@ -29,6 +30,7 @@ use tower_service::Service;
 use crate::fleet::Inner;
 use crate::rules::adaptive_below;
 use crate::{Concurrency, InboundRate, Per};
+use advertise::advertised;
 use health::{Health, Ready};
 use peer::WithPeer;
 
@@ -44,6 +46,19 @@ pub enum ServeError {
     Advertise {
         /// What was given.
         value: String,
+    },
+    /// Others would connect to themselves: the address is of the loopback, and the registry is on
+    /// another machine.
+    #[error(
+        "advertise is {value} while the registry is {registry}: allowed is an address that others \
+         reach, as OUTRIGGER_ADVERTISE=ADDRESS[:PORT]; OUTRIGGER_ADVERTISE_LOOPBACK=true allows \
+         this one"
+    )]
+    Loopback {
+        /// What would be announced.
+        value: SocketAddr,
+        /// Where the registry is.
+        registry: String,
     },
     /// The registration itself cannot be.
     #[error("the instance cannot be registered")]
@@ -203,6 +218,7 @@ impl Serve {
             .layer(RefuseLayer::new())
             .layer(InboundLayer::new(service.clone()))
             .layer(parts.telemetry.server_layer())
+            .map_err(counted(parts.service.clone(), parts.observers.clone()))
             .layer(DeadlineLayer::new())
             // Whoever asks whether a full service lives is not told that it does not.
             .layer(health)
@@ -235,7 +251,10 @@ impl Serve {
     async fn register(&self, local: SocketAddr) -> Result<Option<Registered>, ServeError> {
         let parts = &self.inner.parts;
         let Some(registrar) = &parts.registrar else { return Ok(None) };
-        let (address, port) = advertised(parts.advertise.as_deref(), local)?;
+        let advertise = parts.advertise.as_deref();
+        let registry = parts.registries.consul.as_ref();
+        let (address, port) =
+            advertised(advertise, local, registry, parts.advertise_loopback).await?;
         let mut registration = Registration::new(parts.service.clone(), port)
             .with_address(address)
             .with_language(parts.language.clone())
@@ -261,6 +280,22 @@ impl Serve {
     }
 }
 
+/// Tells observers of what the inbound rules of `service` refuse, and hands it on.
+fn counted(
+    service: ServiceName,
+    observers: Observers,
+) -> impl Fn(BoxError) -> BoxError + Clone + Send + Sync + 'static {
+    move |error| {
+        // What the application hands on of services that it called is counted where it called.
+        if let Some(rejected) = Rejected::find(&*error)
+            && rejected.service() == &service
+        {
+            observers.emit(&Event::Rejected { rejected, route: &RouteName::default() });
+        }
+        error
+    }
+}
+
 /// A bound of requests in flight, or none.
 enum Bound {
     Fixed(ConcurrencyLimit),
@@ -268,7 +303,7 @@ enum Bound {
 }
 
 impl Bound {
-    fn into_layer(self, service: &outrigger_core::ServiceName) -> ConcurrencyLayer {
+    fn into_layer(self, service: &ServiceName) -> ConcurrencyLayer {
         match self {
             Self::Fixed(limit) => ConcurrencyLayer::new(service.clone(), limit),
             Self::Adaptive(limit) => ConcurrencyLayer::adaptive(service.clone(), limit),
@@ -287,51 +322,4 @@ fn concurrency(config: Option<&Concurrency>) -> Result<Bound, BoxError> {
             Bound::Adaptive(AdaptiveLimit::new(adaptive)?)
         }
     })
-}
-
-/// Where others reach the instance: as told, else the listener's address, else the source address
-/// of the machine's route to the outside.
-fn advertised(told: Option<&str>, local: SocketAddr) -> Result<(IpAddr, u16), ServeError> {
-    if let Some(told) = told {
-        if let Ok(address) = told.parse::<SocketAddr>() {
-            return Ok((address.ip(), address.port()));
-        }
-        return match told.parse::<IpAddr>() {
-            Ok(address) => Ok((address, local.port())),
-            Err(_) => Err(ServeError::Advertise { value: told.to_owned() }),
-        };
-    }
-    if !local.ip().is_unspecified() {
-        return Ok((local.ip(), local.port()));
-    }
-    let address = routed_address(local).unwrap_or_else(|| IpAddr::from([127, 0, 0, 1]));
-    Ok((address, local.port()))
-}
-
-/// The source address of the route to the outside; asks the kernel and sends nothing.
-fn routed_address(local: SocketAddr) -> Option<IpAddr> {
-    // Connecting a datagram socket only looks the route up. The address is one that documentation
-    // reserves (RFC 5737, RFC 3849): no packet is ever sent.
-    let (from, to) =
-        if local.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
-    let socket = UdpSocket::bind(from).ok()?;
-    socket.connect(to).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_unspecified()).then_some(address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_told_wins_and_a_listener_s_own_address_comes_next() {
-        let local: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        assert_eq!(advertised(None, local).expect("valid"), (ip("127.0.0.1"), 8080));
-        assert_eq!(advertised(Some("10.1.2.3"), local).expect("valid"), (ip("10.1.2.3"), 8080));
-        assert_eq!(advertised(Some("10.1.2.3:99"), local).expect("valid"), (ip("10.1.2.3"), 99));
-        let error = advertised(Some("orders.example"), local).expect_err("a name is no address");
-        assert!(error.to_string().contains("ADDRESS or ADDRESS:PORT"));
-    }
 }

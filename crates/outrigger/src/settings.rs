@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::destination::folded;
 use crate::{Inbound, Rules};
 
 /// Process-wide settings, before the builder adds its own.
@@ -41,7 +42,12 @@ pub struct Process {
     /// `OUTRIGGER_ADVERTISE`: `ADDR` or `ADDR:PORT` that others reach it at. Default the
     /// listener's address.
     pub advertise: Option<String>,
-    /// `OUTRIGGER_SNAPSHOT`: the directory that keeps the last good sets for a cold start.
+    /// `OUTRIGGER_ADVERTISE_LOOPBACK`: whether a loopback address may be announced to a registry on
+    /// another machine. Default false: whoever finds it there connects to itself.
+    pub advertise_loopback: Option<bool>,
+    /// `OUTRIGGER_SNAPSHOT`: a directory, made if it is not there, that keeps the last good set of
+    /// each service that is called, `NAME.json`, for a start while the registry is away. Not a
+    /// file: each service's set is replaced by itself. Default none.
     pub snapshot: Option<PathBuf>,
     /// `OUTRIGGER_DRAIN`: how long requests in flight get to end. Default 30 s.
     #[serde(with = "humantime_serde")]
@@ -85,11 +91,12 @@ pub enum SettingsError {
 }
 
 /// Variables that say something about the process, and the key each stands for.
-const PROCESS: [(&str, &str); 7] = [
+const PROCESS: [(&str, &str); 8] = [
     ("OUTRIGGER_CONSUL", "consul"),
     ("OUTRIGGER_VERSION", "version"),
     ("OUTRIGGER_ZONE", "zone"),
     ("OUTRIGGER_ADVERTISE", "advertise"),
+    ("OUTRIGGER_ADVERTISE_LOOPBACK", "advertise_loopback"),
     ("OUTRIGGER_SNAPSHOT", "snapshot"),
     ("OUTRIGGER_DRAIN", "drain"),
     ("OUTRIGGER_ENDPOINTS", "endpoints"),
@@ -156,6 +163,7 @@ impl Settings {
             };
             let parsed = match path.as_slice() {
                 [key] if key == "endpoints" => endpoints(value).map_err(wrong)?,
+                [key] if key == "advertise_loopback" => scalar(value),
                 [key] if PROCESS.iter().any(|(_, known)| known == key) => {
                     Value::String(value.clone())
                 }
@@ -251,13 +259,15 @@ fn split(whole: &Table) -> Result<Settings, String> {
         Some(Value::Table(services)) => {
             for (name, own) in services {
                 let place = format!("services.{name}: ");
-                let service = ServiceName::new(&name).map_err(|e| format!("{place}{e}"))?;
+                let service = folded(&name).map_err(|e| format!("{place}{e}"))?;
                 let Value::Table(own) = own else {
                     return Err(format!("{place}a table of rules is wanted"));
                 };
                 let mut merged = rest.clone();
                 merge(&mut merged, own);
-                settings.services.insert(service, rules(merged, &place)?);
+                if settings.services.insert(service, rules(merged, &place)?).is_some() {
+                    return Err(format!("{place}there twice, but for its case"));
+                }
             }
         }
         Some(_) => return Err("`services` is a table of tables".to_owned()),

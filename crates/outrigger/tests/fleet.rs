@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use outrigger::core::{FailureKind, Reason, Rejected};
+use outrigger::core::{Event, FailureKind, Observe, Reason, Rejected};
 use outrigger::discovery::{InMemoryRegistry, Registrar, Resolver};
 use outrigger::retry::{Condition, HedgeConfig};
 use outrigger::{Body, Builder, Fleet, InboundRate, Rules};
@@ -81,7 +81,7 @@ async fn a_service_is_found_by_name_called_and_drained() {
     .await;
 
     let orders = join(builder("orders", &registry)).await;
-    for host in ["inventory", "inventory.service.consul", "inventory.outrigger"] {
+    for host in ["inventory", "Inventory", "inventory.Service.Consul", "inventory.outrigger"] {
         let response = orders.get(&format!("http://{host}/stock/42")).await.expect("an answer");
         assert_eq!(response.status(), 200);
         assert_eq!(response.into_body().text().await.expect("a text"), "GET /stock/42");
@@ -215,12 +215,27 @@ async fn a_deadline_falls_on_its_way_and_is_nobody_s_failure() {
     drop((leaf, middle));
 }
 
+/// Counts what is refused for want of tokens.
+#[derive(Debug, Default)]
+struct Refused(AtomicU32);
+
+impl Observe for Refused {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Rejected { rejected: Rejected::RateLimited { service, .. }, .. } = event {
+            assert_eq!(service.as_str(), "inventory");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_service_does_not_accept_is_answered_by_the_contract() {
     let registry = InMemoryRegistry::new();
     let mut inbound = outrigger::Inbound::default();
     inbound.rate_limits.push(InboundRate::new("2/m".parse().expect("a rate")));
-    let stock = join(builder("inventory", &registry).inbound(inbound)).await;
+    let refused = Arc::new(Refused::default());
+    let observed = builder("inventory", &registry).observer(Arc::clone(&refused) as _);
+    let stock = join(observed.inbound(inbound)).await;
     let running = serve(stock, |_| async { text(StatusCode::OK, "yes") }).await;
     let orders = join(builder("orders", &registry)).await;
     for _ in 0..2 {
@@ -234,6 +249,7 @@ async fn what_a_service_does_not_accept_is_answered_by_the_contract() {
     assert!((1..=30).contains(&wait), "{wait}");
     assert_eq!(response.into_body().text().await.expect("a text"), "local_rate_limited");
     running.end().await;
+    assert_eq!(refused.0.load(Ordering::Relaxed), 1, "who refuses counts what it refuses");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,11 +23,11 @@ fn a_service_s_own_table_lies_upon_the_general_one() {
         timeout = '5s'
         [retry]
         attempts = 2
-        [services.pricing]
+        [services.Pricing]
         timeout = 'none'
-        [services.pricing.retry]
+        [services.Pricing.retry]
         when = ['connect_failure', '5xx']
-        [services.pricing.breaker]
+        [services.Pricing.breaker]
     ";
     let settings = of(text, &[]).expect("valid");
     let pricing = &settings.services["pricing"];
@@ -46,6 +46,7 @@ fn the_environment_wins_over_the_file() {
             ("OUTRIGGER_BREAKER__OPEN_FOR", "2s"),
             ("OUTRIGGER_BREAKER__MIN_CALLS", "7"),
             ("OUTRIGGER_ENDPOINTS", "stock=127.0.0.1:1,127.0.0.1:2; price=127.0.0.1:3"),
+            ("OUTRIGGER_ADVERTISE_LOOPBACK", "true"),
             ("OUTRIGGER_FOR", "20s"),
         ],
     )
@@ -54,12 +55,14 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(settings.process.zone.as_deref(), Some("b"));
     assert_eq!((breaker.open_for, breaker.min_calls.get()), (Duration::from_secs(2), 7));
     assert_eq!(settings.process.endpoints["stock"].len(), 2);
+    assert_eq!(settings.process.advertise_loopback, Some(true));
 }
 
 #[test]
 fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
     for (text, variables, wanted) in [
         ("timeuot = '1s'", &[][..], &["outrigger.toml", "timeuot", "timeout"][..]),
+        ("[services.a]\n[services.A]", &[], &["services.", "twice"]),
         ("timeout = '-1s'", &[], &["outrigger.toml"]),
         ("[retry]\nattempts = 99", &[], &["retry.attempts", "99", "0 to 10"]),
         ("[balance]\nalgorithm = 'maglev'", &[], &["balance.algorithm", "maglev", "need a key"]),
