@@ -1,0 +1,56 @@
+//! The policy file: one set of rules for how callers reach a service and what it accepts, read with
+//! places, checked as a compiler would, and compiled to a plan.
+//!
+//! Pure: no clock, no I/O, no async. Whoever watches files or Consul's KV hands the text in.
+//!
+//! ```
+//! use http::{HeaderMap, Method};
+//! use outrigger_policy::{Format, Plan, Policy};
+//!
+//! let text = "
+//! version: 1
+//! service: inventory
+//! subsets: { rust: { language: rust }, java: { language: java } }
+//! routes:
+//!   - name: v2
+//!     match: { path_prefix: /v2 }
+//!     split: [ { subset: java, weight: 90 }, { subset: rust, weight: 10 } ]
+//! ";
+//! let parsed = Policy::parse("inventory.yaml", text, Format::Yaml)?;
+//! let plan = Plan::compile(&parsed.policy);
+//! let (_, route) = plan.route(&Method::GET, "/v2/stock", None, &HeaderMap::new());
+//! assert_eq!(route.name.as_str(), "v2");
+//!
+//! let report = Policy::parse("x.yaml", "version: 1\ntiemout: 5s\n", Format::Yaml).unwrap_err();
+//! assert!(report.to_string().contains("did you mean `timeout`?"));
+//! # Ok::<(), outrigger_policy::Report>(())
+//! ```
+
+mod check;
+mod fields;
+mod finding;
+mod lint;
+mod model;
+mod plan;
+mod read;
+mod scalar;
+mod source;
+mod tombstone;
+mod tree;
+mod view;
+
+pub use finding::{Finding, Report, Rule, Severity, UnknownRule};
+pub use model::{
+    Abort, AccessLog, Authorize, AuthorizeMode, AuthorizeRule, Breaker, Capacity, Compare,
+    Concurrency, Delay, Fallback, Fault, From, GrpcStatus, HashKey, HeaderEdits, HeaderRules,
+    Inbound, InboundRate, MeshAddress, Mirror, OutboundRate, PathMatch, PathPattern, Pattern,
+    PatternError, Per, Policy, PolicyProtocol, Route, RouteMatch, RouteRules, Shed, Split,
+    SplitPart, Telemetry, TextMatch, Tls, Verdict,
+};
+pub use plan::{
+    InboundPlan, InboundRatePlan, Matcher, MirrorPlan, Plan, RequestView, RoutePlan, SplitPlan,
+    SplitPlanPart, SubsetPlan,
+};
+pub use read::Parsed;
+pub use source::{Format, Place, version_of};
+pub use tombstone::{TOMBSTONE, is_tombstone};
