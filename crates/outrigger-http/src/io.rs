@@ -23,6 +23,8 @@ pub(crate) struct Wire {
     written: AtomicU64,
     /// Look at the socket itself before the next write.
     probe: AtomicBool,
+    /// Whether a request's body is still being sent.
+    uploading: AtomicBool,
 }
 
 impl Wire {
@@ -32,7 +34,16 @@ impl Wire {
             spoken: AtomicBool::new(false),
             written: AtomicU64::new(0),
             probe: AtomicBool::new(false),
+            uploading: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn set_uploading(&self, is: bool) {
+        self.uploading.store(is, Ordering::Release);
+    }
+
+    pub(crate) fn is_uploading(&self) -> bool {
+        self.uploading.load(Ordering::Acquire)
     }
 
     pub(crate) fn written(&self) -> u64 {

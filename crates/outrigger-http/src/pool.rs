@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod dial;
+mod driver;
 mod endpoint;
 mod future;
 mod handshake;

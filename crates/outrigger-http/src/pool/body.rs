@@ -59,23 +59,27 @@ impl Body for PoolBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let this = &mut *self;
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let frame = ready!(match &mut this.lease {
+            Lease::Single(single) => single.poll_frame(cx, incoming),
+            _ => Pin::new(&mut *incoming).poll_frame(cx),
+        });
         let is_end = incoming.is_end_stream();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if is_end {
-                    self.end();
+                    this.end();
                 }
                 Some(Ok(frame))
             }
             None => {
-                self.end();
+                this.end();
                 None
             }
             Some(Err(error)) => {
-                self.lease = Lease::None;
-                let failed = Failed::new(FailureKind::Reset).with_endpoint(self.endpoint);
+                this.lease = Lease::None;
+                let failed = Failed::new(FailureKind::Reset).with_endpoint(this.endpoint);
                 Some(Err(failed.with_cause(error)))
             }
         })

@@ -439,7 +439,11 @@ impl<B: OutboundBody> State<B> {
 
     /// Takes out what has expired or was closed by the endpoint.
     fn sweep(&mut self, tick: u32, keep: u32) -> Closed<B> {
-        let singles: Vec<_> = self.idle.extract_if(.., |single| !single.is_usable(tick)).collect();
+        let is_over = |single: &mut Box<Single<B>>| {
+            single.look();
+            !single.is_usable(tick)
+        };
+        let singles: Vec<_> = self.idle.extract_if(.., is_over).collect();
         let shared: Vec<_> = self
             .multiplexed
             .extract_if(.., |conn| conn.is_closed() || conn.is_over(tick, keep))

@@ -5,7 +5,7 @@ use outrigger_core::BoxError;
 
 /// A request's body that the pool can send; implemented for every body that fits.
 ///
-/// Shape: it is sent by the connection's own task, hence `Send` and `'static`.
+/// Shape: it may be sent by a task of the connection's own, hence `Send` and `'static`.
 pub trait OutboundBody: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static {}
 
 impl<B> OutboundBody for B

@@ -12,12 +12,25 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::io::Wire;
+
 /// The caller's body, held back while `Expect: 100-continue` is unanswered.
 #[derive(Debug)]
 pub(crate) struct RequestBody<B> {
     inner: B,
     gate: Option<Box<Gate>>,
     broken: Option<Arc<AtomicBool>>,
+    upload: Option<Upload>,
+}
+
+/// Told to the wire as long as the body is not through; hyper drops a body at its end.
+#[derive(Debug)]
+struct Upload(Arc<Wire>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.set_uploading(false);
+    }
 }
 
 #[derive(Debug)]
@@ -28,7 +41,15 @@ struct Gate {
 
 impl<B> RequestBody<B> {
     pub(crate) const fn new(inner: B) -> Self {
-        Self { inner, gate: None, broken: None }
+        Self { inner, gate: None, broken: None, upload: None }
+    }
+
+    /// Has the wire know as long as there is something left to send.
+    pub(crate) fn note_upload(&mut self, wire: Arc<Wire>) {
+        // First the old one, if the request was handed to another connection in vain.
+        self.upload = None;
+        wire.set_uploading(true);
+        self.upload = Some(Upload(wire));
     }
 
     /// Has it noted in `broken` when the caller's body fails: over HTTP/2 hyper only tells that the

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::runtime::{self, Handle};
@@ -16,6 +17,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::OutboundBody;
 use super::body::MAX_REST;
 use super::connection::Sent;
+use super::driver::{Connection, Driver};
 use super::endpoint::{EndpointPool, keep_secs};
 use super::request_body::RequestBody;
 use crate::io::Wire;
@@ -25,6 +27,7 @@ pub(crate) struct Single<B: OutboundBody> {
     send: http1::SendRequest<RequestBody<B>>,
     /// hyper's future has no name; kept here, its place in memory serves request after request.
     exchange: ReusableBoxFuture<'static, Sent<B>>,
+    driver: Driver,
     wire: Arc<Wire>,
     /// Bytes that had been written before the present request.
     written: u64,
@@ -42,12 +45,17 @@ pub(crate) struct Single<B: OutboundBody> {
 impl<B: OutboundBody> Single<B> {
     pub(crate) fn new(
         send: http1::SendRequest<RequestBody<B>>,
+        connection: Connection,
         wire: Arc<Wire>,
         runtime: runtime::Id,
     ) -> Self {
+        let mut driver = Driver::new(connection);
+        // From now on `send` is ready.
+        driver.run_idle();
         Self {
             send,
             exchange: ReusableBoxFuture::new(future::pending()),
+            driver,
             wire,
             written: 0,
             runtime,
@@ -62,14 +70,23 @@ impl<B: OutboundBody> Single<B> {
         tick < self.expires && self.send.is_ready()
     }
 
+    /// Sees whether the endpoint has closed it: nobody else runs it while it is idle.
+    pub(crate) fn look(&mut self) {
+        self.driver.forget_waker();
+        self.driver.run_idle();
+    }
+
     /// Units: seconds.
     pub(crate) fn keep_for(&self, idle_timeout: Duration) -> u32 {
         keep_secs(idle_timeout, self.endpoint_keeps)
     }
 
-    pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) {
+    pub(crate) fn send(&mut self, mut request: Request<RequestBody<B>>) {
         self.wire.limit(HEAD_BUDGET);
         self.written = self.wire.written();
+        if !request.body().is_end_stream() {
+            request.body_mut().note_upload(Arc::clone(&self.wire));
+        }
         self.exchange.set(self.send.try_send_request(request));
     }
 
@@ -86,8 +103,13 @@ impl<B: OutboundBody> Single<B> {
     }
 
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Sent<B>> {
-        let sent = ready!(self.exchange.poll(cx));
+        let exchange = &mut self.exchange;
+        let sent = ready!(self.driver.poll(cx, true, |cx| exchange.poll(cx)));
         self.wire.lift();
+        if self.wire.is_uploading() {
+            // The rest of the request must not wait for somebody who reads the answer.
+            self.driver.detach();
+        }
         Poll::Ready(sent)
     }
 }
@@ -106,6 +128,13 @@ impl<B: OutboundBody> Drop for Single<B> {
 
 /// An HTTP/1.1 connection whose response has been read to its end, whatever `B` is.
 pub(crate) trait Kept: Send {
+    /// The next frame of the body that comes over it.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>>;
+
     /// Gives it back for the next request, or closes it.
     fn give_back(self: Box<Self>);
 
@@ -115,7 +144,19 @@ pub(crate) trait Kept: Send {
 }
 
 impl<B: OutboundBody> Kept for Single<B> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.driver.poll(cx, false, |cx| Pin::new(&mut *body).poll_frame(cx))
+    }
+
     fn give_back(mut self: Box<Self>) {
+        if !self.send.is_ready() {
+            // An end that is told by a chunk comes before hyper is through with it.
+            self.driver.run_idle();
+        }
         if self.send.is_ready() {
             if let Some(home) = self.home.take() {
                 home.put_back(self);
@@ -128,70 +169,65 @@ impl<B: OutboundBody> Kept for Single<B> {
         }
     }
 
-    fn drain(self: Box<Self>, mut rest: Incoming) {
+    fn drain(mut self: Box<Self>, mut rest: Incoming) {
         let mut left = MAX_REST;
-        match drain_now(&mut rest, &mut left) {
-            Drained::Whole => self.give_back(),
-            Drained::Partly => {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_rest(&mut cx, &mut rest, &mut left) {
+            Poll::Ready(Drained::Whole) => self.give_back(),
+            Poll::Ready(Drained::Never) => {}
+            Poll::Pending => {
                 if let Ok(runtime) = Handle::try_current()
                     && runtime.id() == self.runtime
                 {
                     runtime.spawn(drain(self, rest, left));
                 }
             }
-            Drained::Never => {}
         }
     }
 }
 
-/// Reads what is there already; whether that was all.
-fn drain_now(rest: &mut Incoming, left: &mut u64) -> Drained {
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if rest.is_end_stream() {
-            return Drained::Whole;
-        }
-        match Pin::new(&mut *rest).poll_frame(&mut cx) {
-            Poll::Ready(None) => return Drained::Whole,
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let Some(less) = left.checked_sub(length) else { return Drained::Never };
-                *left = less;
+impl<B: OutboundBody> Single<B> {
+    /// Reads and throws away.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        rest: &mut Incoming,
+        left: &mut u64,
+    ) -> Poll<Drained> {
+        loop {
+            if rest.is_end_stream() {
+                return Poll::Ready(Drained::Whole);
             }
-            Poll::Ready(Some(Err(_))) => return Drained::Never,
-            Poll::Pending => return Drained::Partly,
+            match ready!(self.poll_frame(cx, rest)) {
+                None => return Poll::Ready(Drained::Whole),
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    let Some(less) = left.checked_sub(length) else {
+                        return Poll::Ready(Drained::Never);
+                    };
+                    *left = less;
+                }
+                Some(Err(_)) => return Poll::Ready(Drained::Never),
+            }
         }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        let send = &mut self.send;
+        self.driver.poll(cx, true, |cx| send.poll_ready(cx))
     }
 }
 
-#[derive(PartialEq, Eq)]
+/// What became of the rest of a body.
 enum Drained {
     Whole,
-    Partly,
     Never,
 }
 
 /// Reads the rest, as long as it comes quickly.
-async fn drain<B: OutboundBody>(single: Box<Single<B>>, mut rest: Incoming, mut left: u64) {
-    let reading = poll_fn(|cx| {
-        loop {
-            // What is there, without a waker; then once with one.
-            match drain_now(&mut rest, &mut left) {
-                Drained::Whole => return Poll::Ready(true),
-                Drained::Never => return Poll::Ready(false),
-                Drained::Partly => {}
-            }
-            match ready!(Pin::new(&mut rest).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    left = left.saturating_sub(length);
-                }
-                Some(Err(_)) => return Poll::Ready(false),
-                None => return Poll::Ready(true),
-            }
-        }
-    });
-    if matches!(tokio::time::timeout(DRAIN, reading).await, Ok(true)) {
+async fn drain<B: OutboundBody>(mut single: Box<Single<B>>, mut rest: Incoming, mut left: u64) {
+    let reading = poll_fn(|cx| single.poll_rest(cx, &mut rest, &mut left));
+    if matches!(tokio::time::timeout(DRAIN, reading).await, Ok(Drained::Whole)) {
         single.give_back();
     }
 }
@@ -204,7 +240,7 @@ async fn settle<B: OutboundBody>(mut single: Box<Single<B>>) {
     let Some(patience) = single.home.as_ref().map(|home| home.common.config.idle_timeout) else {
         return;
     };
-    let is_ready = tokio::time::timeout(patience, single.send.ready()).await;
+    let is_ready = tokio::time::timeout(patience, poll_fn(|cx| single.poll_ready(cx))).await;
     if matches!(is_ready, Ok(Ok(())))
         && let Some(home) = single.home.take()
     {

@@ -16,7 +16,7 @@ use tower::Service;
 
 use crate::raw::*;
 
-fn channel_body() -> (mpsc::Sender<Result<Frame<Bytes>, std::io::Error>>, Out) {
+pub(crate) fn channel_body() -> (mpsc::Sender<Result<Frame<Bytes>, std::io::Error>>, Out) {
     let (send, mut receive) = mpsc::channel(1);
     let stream = futures_core_stream(move |cx| receive.poll_recv(cx));
     (send, StreamBody::new(stream).boxed_unsync())

@@ -1,6 +1,7 @@
 //! The pool and the server on real sockets of the loopback interface.
 
 mod chaos;
+mod driver;
 mod hostile;
 mod http1;
 mod http2;

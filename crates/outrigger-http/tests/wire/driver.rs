@@ -1,0 +1,100 @@
+//! Who runs a connection: whoever waits for the answer, then whoever reads it, or a task.
+
+use http::Request;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use tokio::io::AsyncReadExt;
+
+use crate::http1::channel_body;
+use crate::raw::*;
+
+#[tokio::test]
+async fn an_upload_goes_on_while_nobody_reads_the_answer() {
+    let (listener, endpoint) = listen().await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        read_head(&mut tcp).await;
+        write(&mut tcp, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        let mut body = String::new();
+        while !body.ends_with("0\r\n\r\n") {
+            let mut byte = [0];
+            tcp.read_exact(&mut byte).await.expect("a chunked body");
+            body.push(byte[0].into());
+        }
+        write(&mut tcp, "2\r\nok\r\n0\r\n\r\n").await;
+        let _ = tell.send(body);
+        std::future::pending::<()>().await;
+    });
+    let pool = pool(|_| {});
+    let (frames, body) = channel_body();
+    let request = Request::post("http://stock/").body(body).expect("valid request");
+
+    let response = send(&pool, &endpoint, request).await.expect("answered");
+    // The channel holds one: without somebody who takes them, the second would wait for ever.
+    for _ in 0..8 {
+        frames.send(Ok(Frame::data("one".into()))).await.expect("wanted");
+    }
+    drop(frames);
+
+    assert_eq!(told.await.expect("all of it came").matches("one").count(), 8);
+    assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "ok");
+    until("the connection is back", || pool.stats().idle == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_may_be_read_by_another_task_than_the_head() {
+    const CHUNKS: usize = 500;
+    let (listener, endpoint) = listen().await;
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        while read_head(&mut tcp).await.is_some() {
+            write(&mut tcp, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            for _ in 0..CHUNKS {
+                write(&mut tcp, "2\r\nok\r\n").await;
+                tokio::task::yield_now().await;
+            }
+            write(&mut tcp, "0\r\n\r\n").await;
+        }
+    });
+    let pool = pool(|_| {});
+    for _ in 0..5 {
+        let mut body = send(&pool, &endpoint, request("/")).await.expect("answered").into_body();
+        let first = body.frame().await.expect("not the end").expect("whole");
+        let first = first.into_data().expect("data");
+        // One task reads a part of it, another one the rest.
+        let (part, mut body) = tokio::spawn(async move {
+            let frame = body.frame().await.expect("not the end").expect("whole");
+            (frame.into_data().expect("data"), body)
+        })
+        .await
+        .expect("no panic");
+        let mut length = first.len() + part.len();
+        while let Some(frame) = body.frame().await {
+            length += frame.expect("whole").into_data().expect("data").len();
+        }
+        assert_eq!(length, 2 * CHUNKS);
+    }
+    assert_eq!(pool.stats().opened, 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_endpoint_closes_is_let_go() {
+    let (listener, endpoint) = listen().await;
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        read_head(&mut tcp).await;
+        write(&mut tcp, OK).await;
+        let _ = closed.await;
+        drop(tcp);
+        std::future::pending::<()>().await;
+    });
+    let pool = pool(|_| {});
+    get(&pool, &endpoint, "/").await.expect("answered");
+    assert_eq!(pool.stats().idle, 1);
+
+    close.send(()).expect("the endpoint waits");
+
+    until("the sweep has looked", || pool.stats().connections == 0).await;
+}
