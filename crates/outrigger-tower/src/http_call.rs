@@ -14,6 +14,9 @@ pub trait HttpCall: Carry + Sized {
     /// The request, to look at.
     fn request(&self) -> &Request<Self::Body>;
 
+    /// The request, to change.
+    fn request_mut(&mut self) -> &mut Request<Self::Body>;
+
     /// Takes it apart; `make` is asked when nobody above has made a context.
     fn take_apart(self, make: impl FnOnce() -> Context) -> Call<Request<Self::Body>>;
 
@@ -27,6 +30,10 @@ impl<B> HttpCall for Call<Request<B>> {
 
     fn request(&self) -> &Request<B> {
         &self.request
+    }
+
+    fn request_mut(&mut self) -> &mut Request<B> {
+        &mut self.request
     }
 
     fn take_apart(self, _make: impl FnOnce() -> Context) -> Self {
@@ -43,6 +50,10 @@ impl<B> HttpCall for Request<B> {
     type With<T> = Request<T>;
 
     fn request(&self) -> &Self {
+        self
+    }
+
+    fn request_mut(&mut self) -> &mut Self {
         self
     }
 

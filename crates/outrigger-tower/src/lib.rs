@@ -51,37 +51,53 @@
 //! `-retry`; the `outrigger` crate builds whole stacks.
 
 pub mod balance;
+pub mod body_limit;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod concurrency;
 pub mod context;
+mod dice;
+pub mod fault;
 mod guarded_body;
+pub mod header_edit;
 pub mod hedge;
 mod http_call;
 pub mod observe;
 pub mod per_try_timeout;
 pub mod rate_limit;
+pub mod rate_rules;
 pub mod retry;
 pub mod server;
+pub mod shed;
 mod signal;
+pub mod split;
 pub mod stamp;
 pub mod timeout;
 mod timer;
 mod tries;
 
 pub use balance::{Balance, BalanceLayer, HashOn};
+pub use body_limit::{BodyLimitLayer, LimitBody, LimitedBody};
 pub use circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
 pub use clock::TokioClock;
 pub use concurrency::{ConcurrencyLayer, LimitConcurrency};
 pub use context::{ContextLayer, WithContext};
+pub use dice::Dice;
+pub use fault::{FaultLayer, FaultRule, InjectFault};
 pub use guarded_body::{BodyEnd, Guard, GuardedBody};
+pub use header_edit::{EditHeaders, HeaderEditError, HeaderEditLayer, HeaderEdits};
 pub use hedge::{Hedge, HedgeLayer};
 pub use http_call::HttpCall;
 pub use observe::{ObserveLayer, Observed};
 pub use per_try_timeout::{PerTryTimeout, PerTryTimeoutLayer};
 pub use rate_limit::{ClientAddress, KeyOf, LimitRate, RateLimitLayer};
+pub use rate_rules::{LimitRates, RateRule, RateRules, RateRulesLayer, RequestHead};
 pub use retry::{ReplayBody, Retry, RetryLayer};
-pub use server::{Inbound, InboundLayer, Refuse, RefuseLayer, RefusedBody, Trust};
+pub use server::{
+    Inbound, InboundLayer, Refuse, RefuseLayer, RefusedBody, TellRefused, TellRefusedLayer, Trust,
+};
+pub use shed::{Shed, ShedLayer};
+pub use split::{Split, SplitError, SplitLayer, SplitRule};
 pub use stamp::{Stamp, StampLayer};
 pub use timeout::{DeadlineLayer, TimedBody, Timeout, TimeoutLayer};
 pub use tries::{AfterTries, ServedBy, TriesMade};

@@ -37,7 +37,9 @@
 mod inbound;
 mod refuse;
 mod scope;
+mod tell_refused;
 
 pub use inbound::{Inbound, InboundFuture, InboundLayer, Trust};
 pub use refuse::{Refuse, RefuseFuture, RefuseLayer, RefusedBody};
 pub(crate) use scope::{inherit, is_serving, note_tries};
+pub use tell_refused::{TellRefused, TellRefusedFuture, TellRefusedLayer};

@@ -1,7 +1,9 @@
 use http::{HeaderName, Request, header};
 use outrigger_balance::hash_key;
 
-/// What the hashing algorithms go by; `hash_on` of a policy.
+use crate::ClientAddress;
+
+/// What the hashing algorithms, and a sticky split, go by; `hash_on` of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HashOn {
@@ -11,10 +13,13 @@ pub enum HashOn {
     Cookie(String),
     /// The value of a key in the query, as written.
     Query(String),
+    /// The address that the request came from, as [`ClientAddress`] in its extensions tells it.
+    ClientAddress,
 }
 
 impl HashOn {
-    /// The hash of a request; `None` when it lacks what is gone by.
+    /// The hash of a request; `None` when it lacks what is gone by, upon which the choice is made
+    /// by lot, as in Envoy.
     #[must_use]
     pub fn hash<B>(&self, request: &Request<B>) -> Option<u64> {
         let value = match self {
@@ -25,6 +30,13 @@ impl HashOn {
                 find(pairs.map(str::trim), name)?.as_bytes()
             }
             Self::Query(name) => find(request.uri().query()?.split('&'), name)?.as_bytes(),
+            Self::ClientAddress => {
+                // Whole, unlike in a rate limit: a client that moves within its /64 gains nothing.
+                return Some(match request.extensions().get::<ClientAddress>()?.0.to_canonical() {
+                    std::net::IpAddr::V4(address) => hash_key(&address.octets()),
+                    std::net::IpAddr::V6(address) => hash_key(&address.octets()),
+                });
+            }
         };
         Some(hash_key(value))
     }
@@ -51,5 +63,21 @@ mod tests {
             assert_eq!(on.hash(&request), wanted, "{on:?}");
         }
         assert_eq!(HashOn::Query("absent".into()).hash(&request), None);
+    }
+
+    #[test]
+    fn a_client_is_the_same_however_its_address_is_written() {
+        let from = |address: &str| {
+            let mut request = Request::get("/").body(()).expect("valid");
+            let address = address.parse().expect("an address");
+            request.extensions_mut().insert(ClientAddress(address));
+            HashOn::ClientAddress.hash(&request)
+        };
+        assert!(from("192.0.2.7").is_some());
+        assert_eq!(from("192.0.2.7"), from("::ffff:192.0.2.7"));
+        assert_ne!(from("192.0.2.7"), from("192.0.2.8"));
+        assert_ne!(from("2001:db8::1"), from("2001:db8::2"));
+        let nowhere = Request::get("/").body(()).expect("valid");
+        assert_eq!(HashOn::ClientAddress.hash(&nowhere), None);
     }
 }

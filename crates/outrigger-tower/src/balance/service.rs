@@ -31,7 +31,7 @@ impl<S> Balance<S> {
         let now = if context.tried.is_none() { context.started } else { clock::now() };
         let rule = &*self.rule;
         let ask = PickRequest::new(now)
-            .with_subset(rule.subset.as_deref())
+            .with_subset(context.subset.as_deref().or(rule.subset.as_deref()))
             .with_hash(rule.hash_on.as_ref().and_then(|on| on.hash(request)));
         let mut chance = fastrand::Rng::with_seed(fastrand::u64(..));
         let pick = match &context.tried {

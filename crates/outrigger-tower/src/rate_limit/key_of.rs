@@ -26,7 +26,7 @@ pub enum KeyOf {
 
 impl KeyOf {
     /// The key of a request. What lacks the thing that is gone by shares one bucket.
-    pub(super) fn key<B>(&self, key: KeyBuilder, context: &Context, request: &Request<B>) -> Key {
+    pub(crate) fn key<B>(&self, key: KeyBuilder, context: &Context, request: &Request<B>) -> Key {
         match self {
             Self::Caller => match &context.caller {
                 Some(caller) => key.part(b"caller").part(caller.as_str().as_bytes()).finish(),

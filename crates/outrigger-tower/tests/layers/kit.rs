@@ -280,6 +280,10 @@ impl Observe for Heard {
             Event::Rejected { rejected, .. } => format!("rejected: {rejected}"),
             Event::Retried { attempt, hedge, .. } => format!("retried {attempt} hedge={hedge}"),
             Event::RetryForbidden { why, .. } => format!("forbidden by {why}"),
+            Event::Spared { rule, reason, .. } => format!("spared by {rule}: {}", reason.as_str()),
+            Event::FaultInjected { kind, .. } => format!("fault {kind}"),
+            Event::FallbackServed { kind, .. } => format!("fallback {kind}"),
+            Event::Mirrored { result, .. } => format!("mirrored: {result}"),
             Event::Ejected { endpoint, .. } => format!("ejected {}", endpoint.address().port()),
             _ => return,
         };

@@ -3,10 +3,14 @@
 
 mod balance;
 mod breaker;
+mod edits;
+mod faults;
 mod hedge;
+mod inbound;
 mod kit;
 mod limits;
 mod retry;
 mod server;
+mod split;
 mod stack;
 mod timeout;
