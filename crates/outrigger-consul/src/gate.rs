@@ -1,11 +1,11 @@
 //! Whether the agent can be reached at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use outrigger_core::{Event, Observers};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Whether the agent can be reached: one opinion for all watches and heartbeats of a client.
 ///
@@ -14,24 +14,36 @@ use tokio::sync::watch;
 /// waits is woken when it is back.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    up: watch::Sender<bool>,
+    up: AtomicBool,
+    /// How often the agent came back.
+    returns: AtomicU64,
+    /// Wakes in the order in which they began to wait, which `watch` does not.
+    woken: Notify,
     probing: AtomicBool,
     observers: Observers,
 }
 
 impl Gate {
     pub(crate) fn new(observers: Observers) -> Self {
-        Self { up: watch::Sender::new(true), probing: AtomicBool::new(false), observers }
+        Self {
+            up: AtomicBool::new(true),
+            returns: AtomicU64::new(0),
+            woken: Notify::new(),
+            probing: AtomicBool::new(false),
+            observers,
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        *self.up.borrow()
+        self.up.load(Ordering::Acquire)
     }
 
     fn set(&self, up: bool, class: &'static str) {
-        let changed = self.up.send_if_modified(|now| std::mem::replace(now, up) != up);
+        let changed = self.up.swap(up, Ordering::AcqRel) != up;
         if changed {
             if up {
+                self.returns.fetch_add(1, Ordering::AcqRel);
+                self.woken.notify_waiters();
                 tracing::info!("registry reached");
             } else {
                 tracing::warn!(class, "registry lost");
@@ -80,23 +92,11 @@ impl Gate {
 
     /// Waits `pause`, or less when the agent comes back meanwhile.
     pub(crate) async fn rest(&self, pause: Duration) {
-        let mut up = self.up.subscribe();
-        let was_up = *up.borrow_and_update();
-        let back = async {
-            // Only a return wakes: while the agent is there, a pause is for another reason.
-            let mut before = was_up;
-            while up.changed().await.is_ok() {
-                let now = *up.borrow_and_update();
-                if now && !before {
-                    return;
-                }
-                before = now;
-            }
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
-            () = back => {
+            // Only a return wakes: while the agent is there, a pause is for another reason.
+            () = self.returned() => {
                 // Not everybody in the same instant.
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..250))).await;
             }
@@ -105,15 +105,14 @@ impl Gate {
 
     /// Completes at the next return of the agent.
     pub(crate) async fn returned(&self) {
-        let mut up = self.up.subscribe();
-        let mut before = *up.borrow_and_update();
-        while up.changed().await.is_ok() {
-            let now = *up.borrow_and_update();
-            if now && !before {
+        let seen = self.returns.load(Ordering::Acquire);
+        loop {
+            // Made before the look: a return in between wakes it.
+            let woken = self.woken.notified();
+            if self.returns.load(Ordering::Acquire) != seen {
                 return;
             }
-            before = now;
+            woken.await;
         }
-        std::future::pending::<()>().await;
     }
 }

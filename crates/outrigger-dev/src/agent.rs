@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::acl::Acl;
 use crate::shared::Shared;
+use crate::signal::Gate;
 use crate::state::{Identity, State};
-use crate::{clock, connection, model, persist, probe};
+use crate::{Listen, clock, connection, model, persist, probe};
 
 /// Settings of an agent; every one has a default.
 ///
@@ -143,9 +143,20 @@ impl Builder {
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let gate = watch::Sender::new(false);
-        let life = Life::start(&self, listener, &gate, true)?;
-        Ok(Agent { builder: self, address, gate, life: Mutex::new(Some(life)) })
+        let gate = Gate::default();
+        let life = Life::start(&self, address, listener, &gate, true)?;
+        Ok(Agent { builder: self, address, binds: true, gate, life: Mutex::new(Some(life)) })
+    }
+
+    /// Starts the agent behind connections that come from elsewhere than the machine's sockets, such
+    /// as a simulated network; `address` is what it says of itself. Such an agent cannot be restarted.
+    ///
+    /// # Errors
+    /// `InvalidData` for a state file that cannot be understood; else those of the file system.
+    pub fn listen(self, address: SocketAddr, listener: impl Listen) -> io::Result<Agent> {
+        let gate = Gate::default();
+        let life = Life::start(&self, address, listener, &gate, true)?;
+        Ok(Agent { builder: self, address, binds: false, gate, life: Mutex::new(Some(life)) })
     }
 
     fn identity(&self, port: u16, rng: &mut fastrand::Rng) -> Identity {
@@ -180,7 +191,9 @@ impl Builder {
 pub struct Agent {
     builder: Builder,
     address: SocketAddr,
-    gate: watch::Sender<bool>,
+    // Whether the listener was made here, and can be made again.
+    binds: bool,
+    gate: Gate,
     life: Mutex<Option<Life>>,
 }
 
@@ -194,12 +207,12 @@ struct Life {
 impl Life {
     fn start(
         builder: &Builder,
-        listener: TcpListener,
-        gate: &watch::Sender<bool>,
+        address: SocketAddr,
+        listener: impl Listen,
+        gate: &Gate,
         restore: bool,
     ) -> io::Result<Self> {
-        let port = listener.local_addr()?.port();
-        let mut state = builder.state(port);
+        let mut state = builder.state(address.port());
         if let Some(path) = &builder.state_file {
             if restore {
                 persist::restore(&mut state, path)?;
@@ -210,10 +223,10 @@ impl Life {
         let shared = Shared::new(state, clock::now());
         let mut tasks = JoinSet::new();
         let limit = builder.connections_per_client;
-        tasks.spawn(connection::serve(listener, shared.clone(), limit, gate.subscribe()));
-        tasks.spawn(tick(shared.clone(), gate.subscribe()));
+        tasks.spawn(connection::serve(listener, shared.clone(), limit, gate.clone()));
+        tasks.spawn(tick(shared.clone(), gate.clone()));
         let floor = builder.check_interval_floor;
-        tasks.spawn(probe::supervise(shared.clone(), floor, gate.subscribe()));
+        tasks.spawn(probe::supervise(shared.clone(), floor, gate.clone()));
         if let Some(path) = builder.state_file.clone() {
             tasks.spawn(keep(shared.clone(), path));
         }
@@ -264,12 +277,12 @@ impl Agent {
 
     /// Does what SIGSTOP does: the kernel still accepts connections, nobody answers, no clock runs.
     pub fn pause(&self) {
-        self.gate.send_replace(true);
+        self.gate.set_paused(true);
     }
 
     /// Does what SIGCONT does.
     pub fn resume(&self) {
-        self.gate.send_replace(false);
+        self.gate.set_paused(false);
     }
 
     /// Stops the agent if it runs and starts it again on the same port, with nothing in its memory:
@@ -277,15 +290,19 @@ impl Agent {
     /// agent is resumed.
     ///
     /// # Errors
-    /// Those of the socket, when somebody else has taken the port meanwhile. The agent is stopped then.
+    /// Those of the socket, when somebody else has taken the port meanwhile: the agent is stopped then.
+    /// `Unsupported` for one from [`Builder::listen`], which runs on.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the agent stopped or started, never in between.
     pub async fn restart_empty(&self) -> io::Result<()> {
+        if !self.binds {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.stop().await;
         self.resume();
         let listener = TcpListener::bind(self.address).await?;
-        *self.life() = Some(Life::start(&self.builder, listener, &self.gate, false)?);
+        *self.life() = Some(Life::start(&self.builder, self.address, listener, &self.gate, false)?);
         Ok(())
     }
 
@@ -308,11 +325,11 @@ impl StateHandle {
 }
 
 /// Does in time what no request asks for.
-async fn tick(shared: Arc<Shared>, mut gate: watch::Receiver<bool>) {
+async fn tick(shared: Arc<Shared>, gate: Gate) {
     let mut changes = shared.changes();
     loop {
-        connection::pass(&mut gate).await;
-        changes.borrow_and_update();
+        gate.pass().await;
+        changes.catch_up();
         let now = clock::since(shared.started);
         let (changed, next) = shared.with(|state| (state.tick(now), state.next_deadline()));
         if changed {
@@ -320,8 +337,9 @@ async fn tick(shared: Arc<Shared>, mut gate: watch::Receiver<bool>) {
             continue;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(shared.started + next) => {}
-            _changed = changes.changed() => {}
+            () = changes.changed() => {}
         }
     }
 }
@@ -330,9 +348,10 @@ async fn tick(shared: Arc<Shared>, mut gate: watch::Receiver<bool>) {
 async fn keep(shared: Arc<Shared>, path: PathBuf) {
     let mut changes = shared.changes();
     let mut written = Vec::new();
-    while changes.changed().await.is_ok() {
+    loop {
+        changes.changed().await;
         tokio::time::sleep(Duration::from_millis(250)).await;
-        changes.borrow_and_update();
+        changes.catch_up();
         let bytes = shared.with(|state| persist::snapshot(state));
         if bytes != written {
             match persist::write(&path, &bytes) {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue, VARY};
@@ -13,15 +15,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::listen::{Io, Listen};
 use crate::reply::{Refusal, Reply};
 use crate::request::{Query, Request};
 use crate::routes;
 use crate::routes::kv;
 use crate::shared::Shared;
+use crate::signal::Gate;
 
 /// Bound of bodies that are not values: the largest registration is a few kilobytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -34,27 +36,22 @@ const PATH: &AsciiSet =
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Holds requests back while the agent is paused.
-pub(crate) async fn pass(gate: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the agent; without it there is nothing left to wait for.
-    let _closed = gate.wait_for(|paused| !*paused).await;
-}
-
 /// Accepts connections until it is dropped; dropping it closes all of them at once.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    mut listener: impl Listen,
     shared: Arc<Shared>,
     limit: usize,
-    mut gate: watch::Receiver<bool>,
+    gate: Gate,
 ) {
     let mut connections = JoinSet::new();
     let clients = Arc::new(Clients { open: Mutex::default(), limit });
     loop {
-        pass(&mut gate).await;
+        gate.pass().await;
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             // A pause while nobody knocks: wait at the gate, not at the door.
-            _paused = gate.wait_for(|paused| *paused) => continue,
+            () = gate.paused() => continue,
+            accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
@@ -64,7 +61,7 @@ pub(crate) async fn serve(
                 }
                 None => {
                     // Best effort: the client learns the same from the closed connection.
-                    let _sent = stream.try_write(TOO_MANY);
+                    refuse(stream);
                 }
             },
             Err(error) => {
@@ -75,20 +72,18 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-    gate: watch::Receiver<bool>,
-    _seat: Seat,
-) {
-    // Without it a blocking query's answer waits for the client's next acknowledgement.
-    let _kept_delay = stream.set_nodelay(true);
+fn refuse(mut stream: impl Io) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let _sent = Pin::new(&mut stream).poll_write(&mut cx, TOO_MANY);
+}
+
+async fn connection(stream: impl Io, shared: Arc<Shared>, gate: Gate, _seat: Seat) {
     let service = service_fn(move |request| {
-        let (shared, mut gate) = (shared.clone(), gate.clone());
+        let (shared, gate) = (shared.clone(), gate.clone());
         async move {
-            pass(&mut gate).await;
+            gate.pass().await;
             let response = respond(shared, request).await;
-            pass(&mut gate).await;
+            gate.pass().await;
             Ok::<_, Infallible>(response)
         }
     });

@@ -33,6 +33,7 @@ mod duration;
 mod filter;
 #[cfg(test)]
 mod hostile;
+mod listen;
 mod model;
 mod persist;
 mod probe;
@@ -41,10 +42,12 @@ mod reply;
 mod request;
 mod routes;
 mod shared;
+mod signal;
 mod state;
 mod view;
 
 pub use agent::{Agent, Builder, StateHandle};
+pub use listen::{Io, Listen};
 pub use model::{Check, Meta, Node, Service, ServiceAddress, Status, Weights};
 pub use state::State;
 

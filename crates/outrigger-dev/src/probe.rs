@@ -11,14 +11,13 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clock;
-use crate::connection::pass;
 use crate::model::Status;
 use crate::registration::{CheckDefinition, Probe};
 use crate::shared::Shared;
+use crate::signal::Gate;
 
 mod grpc;
 
@@ -33,17 +32,13 @@ const REDIRECTS_MAX: usize = 10;
 const FIRST_WITHIN: Duration = Duration::from_millis(300);
 
 /// Keeps one task for each check that has to be run, until it is dropped.
-pub(crate) async fn supervise(
-    shared: Arc<Shared>,
-    interval_floor: Duration,
-    gate: watch::Receiver<bool>,
-) {
+pub(crate) async fn supervise(shared: Arc<Shared>, interval_floor: Duration, gate: Gate) {
     let mut tasks = JoinSet::new();
     let mut running: HashMap<(String, u64), AbortHandle> = HashMap::new();
     let mut changes = shared.changes();
     let mut seen = 0;
     loop {
-        changes.borrow_and_update();
+        changes.catch_up();
         let generation = shared.with(|state| state.local.generation);
         if generation != seen {
             seen = generation;
@@ -71,15 +66,13 @@ pub(crate) async fn supervise(
             }
         }
         while tasks.try_join_next().is_some() {}
-        if changes.changed().await.is_err() {
-            return;
-        }
+        changes.changed().await;
     }
 }
 
 struct Running {
     shared: Arc<Shared>,
-    gate: watch::Receiver<bool>,
+    gate: Gate,
     id: String,
     generation: u64,
     definition: CheckDefinition,
@@ -87,13 +80,13 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self) {
+    async fn run(self) {
         let first = FIRST_WITHIN.min(self.interval).mul_f64(fastrand::f64());
         tokio::time::sleep(first).await;
         loop {
-            pass(&mut self.gate).await;
+            self.gate.pass().await;
             let (status, output) = run(&self.definition).await;
-            pass(&mut self.gate).await;
+            self.gate.pass().await;
             let now = clock::since(self.shared.started);
             self.shared.with(|state| {
                 state.probed(now, &self.id, self.generation, status, output);

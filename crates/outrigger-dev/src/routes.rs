@@ -327,7 +327,7 @@ impl Call {
         let deadline = clock::now() + wait;
         if least > 0 {
             loop {
-                changes.borrow_and_update();
+                changes.catch_up();
                 let found = query(&self.state(), Step::Look);
                 if found.is_missing {
                     // What was not there and still is not is no news, whatever its index says.
@@ -339,9 +339,8 @@ impl Call {
                 if found.index.max(1) > least {
                     break;
                 }
-                match tokio::time::timeout_at(deadline, changes.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => break,
+                if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                    break;
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::signal::{Listener, Signal};
 use crate::state::{Identity, State};
 
 /// One life of an agent: a restart makes a new one.
@@ -13,27 +13,22 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) identity: Identity,
     pub(crate) started: Instant,
-    changes: watch::Sender<()>,
+    changes: Signal,
 }
 
 impl Shared {
     pub(crate) fn new(state: State, started: Instant) -> Arc<Self> {
         let identity = state.identity.clone();
-        Arc::new(Self {
-            state: Mutex::new(state),
-            identity,
-            started,
-            changes: watch::Sender::new(()),
-        })
+        Arc::new(Self { state: Mutex::new(state), identity, started, changes: Signal::default() })
     }
 
     /// Wakes everybody who waits for a change. Whether it concerns them they see by their index.
     pub(crate) fn changed(&self) {
-        self.changes.send_replace(());
+        self.changes.raise();
     }
 
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    pub(crate) fn changes(&self) -> Listener {
+        self.changes.listen()
     }
 
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

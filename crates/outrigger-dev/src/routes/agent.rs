@@ -51,7 +51,7 @@ impl Call {
         let deadline = clock::now() + options.wait;
         let mut changes = self.shared.changes();
         loop {
-            changes.borrow_and_update();
+            changes.catch_up();
             let mut view = {
                 let state = self.state();
                 let id = &self.request.rest;
@@ -65,8 +65,7 @@ impl Call {
             };
             let hash = content_hash(&view.to_string());
             let waits = !known.is_empty() && known == hash;
-            if waits && let Ok(Ok(())) = tokio::time::timeout_at(deadline, changes.changed()).await
-            {
+            if waits && tokio::time::timeout_at(deadline, changes.changed()).await.is_ok() {
                 continue;
             }
             view["ContentHash"] = json!(hash);

@@ -53,7 +53,7 @@ impl Call {
         let deadline = clock::now() + options.wait;
         let mut changes = self.shared.changes();
         loop {
-            changes.borrow_and_update();
+            changes.catch_up();
             let (views, index, hidden) = {
                 let state = self.state();
                 let (seen, hidden) = visible(&authority, state.events.list(name), |event| {
@@ -63,7 +63,7 @@ impl Call {
                 (seen.into_iter().map(Events::view).collect(), index, hidden)
             };
             if options.index == index
-                && let Ok(Ok(())) = tokio::time::timeout_at(deadline, changes.changed()).await
+                && tokio::time::timeout_at(deadline, changes.changed()).await.is_ok()
             {
                 continue;
             }
