@@ -66,6 +66,7 @@ impl Client {
             tls,
             connect_timeout: config.connect_timeout,
             max_answer: config.max_answer,
+            dialer: Arc::clone(&config.dialer),
         });
         let client = Arc::new(Self {
             gate: Arc::new(Gate::new(config.observers.clone())),

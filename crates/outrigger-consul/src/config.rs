@@ -9,7 +9,8 @@ use outrigger_core::{Clock, Observers};
 use outrigger_discovery::GuardConfig;
 
 use crate::clock::RuntimeClock;
-use crate::{AgentAddress, TokenSource};
+use crate::dial::TcpDial;
+use crate::{AgentAddress, Dial, TokenSource};
 
 mod env;
 
@@ -132,6 +133,8 @@ pub struct ConsulConfig {
     pub clock: Arc<dyn Clock>,
     /// Who is told what happens. Default nobody.
     pub observers: Observers,
+    /// Who opens connections. Default the machine's own sockets.
+    pub dialer: Arc<dyn Dial>,
 }
 
 /// User and password of HTTP basic authentication; does not show.
@@ -184,6 +187,7 @@ impl Default for ConsulConfig {
             guard: GuardConfig::default(),
             clock: Arc::new(RuntimeClock),
             observers: Observers::none(),
+            dialer: Arc::new(TcpDial),
         }
     }
 }
@@ -246,6 +250,13 @@ impl ConsulConfig {
     #[must_use]
     pub fn with_observers(mut self, observers: Observers) -> Self {
         self.observers = observers;
+        self
+    }
+
+    /// Sets who opens connections.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn Dial>) -> Self {
+        self.dialer = dialer;
         self
     }
 

@@ -100,6 +100,13 @@ impl Follow {
                     continue;
                 }
                 () = client.crowded(), if long => continue,
+                // Somebody else found the agent gone and back: our question may have died with it,
+                // or on the way, and nobody would tell us before the whole wait is over.
+                () = client.gate.returned() => {
+                    self.index = 0;
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(..250))).await;
+                    continue;
+                }
             };
             self.born = client.watches.newest();
             let elapsed = client.now().saturating_duration_since(asked_at);

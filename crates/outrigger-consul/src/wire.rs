@@ -14,12 +14,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use outrigger_core::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsConnector;
 
-use crate::AgentAddress;
 use crate::tls::Tls;
+use crate::{AgentAddress, Dial};
 
 /// One connection, ready for a question.
 #[derive(Debug)]
@@ -55,6 +54,7 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Tls>,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_answer: usize,
+    pub(crate) dialer: Arc<dyn Dial>,
 }
 
 /// Some connections to one agent, for one purpose: a heartbeat never stands behind a watch.
@@ -193,8 +193,7 @@ async fn connect(target: &Target) -> Result<http1::SendRequest<Full<Bytes>>, Box
     let connecting = async {
         match &target.address {
             AgentAddress::Tcp { host, port, .. } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
+                let stream = target.dialer.dial(host, *port).await?;
                 match &target.tls {
                     None => handshake(stream).await,
                     Some(tls) => {

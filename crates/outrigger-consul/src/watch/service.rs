@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use outrigger_core::{Address, Event, Freshness, Instance, InstanceId, ServiceName, Snapshot};
 use outrigger_discovery::{Answer, Feed, Guard, RegistryError, Verdict};
 
+use crate::Dial;
 use crate::answer::{self, Instances};
 use crate::ask::Ask;
 use crate::client::Client;
@@ -56,6 +57,7 @@ pub(crate) async fn follow_service(
                     }
                 };
                 tokio::select! {
+                    biased;
                     result = &mut next => break result,
                     () = timer => state.pass_time().await,
                 }
@@ -293,8 +295,9 @@ impl State {
         for slice in suspects.chunks(32) {
             let probes = slice.iter().map(|instance| {
                 let instance = Arc::clone(instance);
+                let dialer = Arc::clone(&self.client.config.dialer);
                 tokio::spawn(async move {
-                    let accepts = accepts(&instance.address).await;
+                    let accepts = accepts(&instance.address, &*dialer).await;
                     (instance, accepts)
                 })
             });
@@ -322,11 +325,11 @@ fn refused(ask: &Ask, class: &'static str) -> RegistryError {
     RegistryError::Answer { what: ask.what, class, source: None }
 }
 
-async fn accepts(address: &Address) -> bool {
+async fn accepts(address: &Address, dialer: &dyn Dial) -> bool {
     const PATIENCE: Duration = Duration::from_secs(1);
     let connecting = async {
         for address in resolve::addresses(address).await? {
-            if tokio::net::TcpStream::connect(address).await.is_ok() {
+            if dialer.dial(&address.ip().to_string(), address.port()).await.is_ok() {
                 return Ok(true);
             }
         }
