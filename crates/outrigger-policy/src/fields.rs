@@ -2,6 +2,7 @@
 //! are all driven by it.
 
 mod allowed;
+mod breaker;
 mod inbound;
 mod outbound;
 mod route;
@@ -109,7 +110,7 @@ pub(crate) enum Kind {
     Caller,
     Datacenter,
     List {
-        of: &'static Kind,
+        of: &'static Self,
         max: usize,
     },
     Table(&'static Section),
@@ -117,12 +118,12 @@ pub(crate) enum Kind {
     OneOf(&'static Section),
     /// Keys that the writer chooses.
     Map {
-        key: &'static Kind,
-        of: &'static Kind,
+        key: &'static Self,
+        of: &'static Self,
         max: usize,
     },
     /// The first whose shape fits: a word, a number, a list or a section.
-    Either(&'static [Kind]),
+    Either(&'static [Self]),
 }
 
 impl Kind {

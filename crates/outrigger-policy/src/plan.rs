@@ -74,7 +74,7 @@ impl Plan {
             .iter()
             .map(|(name, subset)| Arc::new(SubsetPlan::new(name, subset)))
             .collect();
-        let budget = policy.rules.retry.budget.clone();
+        let budget = policy.rules.retry.budget;
         let routes = policy
             .routes
             .iter()

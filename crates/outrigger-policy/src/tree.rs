@@ -13,6 +13,8 @@ pub(crate) const MAX_BYTES: usize = 512 * 1024;
 pub(crate) const MAX_DEPTH: usize = 32;
 /// Most keys and values.
 pub(crate) const MAX_NODES: usize = 50_000;
+/// Most keys of one section: each is compared with those before it.
+const MAX_KEYS: usize = 1_000;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,10 +123,6 @@ struct Reading<'s> {
 }
 
 impl Reading<'_> {
-    fn text(&self) -> &str {
-        &self.source.text
-    }
-
     fn finding(&mut self, rule: Rule, span: Span, message: impl Into<String>, fix: &str) -> Broken {
         let place = self.source.place(span);
         self.findings.push(Finding {
@@ -162,7 +160,11 @@ impl Reading<'_> {
     }
 
     /// Puts a value into a map, unless its key is there already.
-    fn insert(&mut self, map: &mut Vec<(Key, Node)>, key: Key, node: Node) {
+    fn insert(&mut self, map: &mut Vec<(Key, Node)>, key: Key, node: Node) -> Result<(), Broken> {
+        if map.len() >= MAX_KEYS {
+            let message = format!("more than {MAX_KEYS} keys in one section");
+            return Err(self.finding(Rule::Limit, key.span, message, "split the file"));
+        }
         if let Some((first, _)) = map.iter().find(|(there, _)| there.name == key.name) {
             let message = format!("the key `{}` stands twice", shown(&key.name));
             let also = (self.source.place(first.span), "first here".to_owned());
@@ -172,9 +174,10 @@ impl Reading<'_> {
                 finding.also = Some(also);
                 finding.subject = shown(&key.name);
             }
-            return;
+            return Ok(());
         }
         map.push((key, node));
+        Ok(())
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) enum Part<'n> {
     /// It stands nowhere.
     Absent,
     /// `none`.
-    Off(&'n Node),
+    Off,
     /// A word that stands for the section with its defaults, such as `gradient2` or `true`.
-    Word(&'n Node),
+    Word,
     /// A section.
     On(View<'n>),
 }
@@ -49,9 +49,9 @@ impl<'n> View<'n> {
                 Value::Map(_) => found.layers.push(node),
                 _ if !found.layers.is_empty() => break,
                 _ if node.is_word("none") || matches!(node.value, Value::Bool(false)) => {
-                    return Part::Off(node);
+                    return Part::Off;
                 }
-                _ => return Part::Word(node),
+                _ => return Part::Word,
             }
         }
         if found.layers.is_empty() { Part::Absent } else { Part::On(found) }

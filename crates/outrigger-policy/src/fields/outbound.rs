@@ -1,8 +1,9 @@
 //! The top level, and the sections that concern a service as a whole.
 
 use super::Absent::{Is, Means, Refused};
+use super::breaker::BREAKER;
 use super::inbound::{INBOUND, TELEMETRY};
-use super::route::{BREAKER, HEDGE, RETRY, ROUTE, ROUTES_MAX};
+use super::route::{HEDGE, RETRY, ROUTE, ROUTES_MAX};
 use super::shared::{ADAPTIVE, BURST, DAY, GRPC_STATUS, HASH_ON, HOUR, MODE, RATE};
 use super::{Field, Kind, Section};
 

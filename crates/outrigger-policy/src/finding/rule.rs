@@ -118,12 +118,10 @@ rules! {
     WindowTooShort = "window_too_short", Warning;
     /// Retries that may not fit into the timeout.
     RetriesCutShort = "retries_cut_short", Warning;
-    /// A retry budget above one retry per request.
+    /// A retry budget above half a retry per request.
     BudgetWide = "budget_wide", Warning;
     /// A fault that hits every request.
     FaultForAll = "fault_for_all", Warning;
-    /// A policy that enforces nothing of what it seems to: everything is observed or disabled.
-    ObserveOnly = "observe_only", Warning;
     /// A rule that lets everybody in.
     AuthorizeAll = "authorize_all", Warning;
 }

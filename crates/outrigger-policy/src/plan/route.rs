@@ -68,7 +68,7 @@ impl MirrorPlan {
 impl RoutePlan {
     pub(super) fn of(route: &Route, subsets: &[Arc<SubsetPlan>], budget: &BudgetConfig) -> Self {
         let mut plan = Self::bare(route.name.clone(), &route.rules);
-        plan.retry.budget = budget.clone();
+        plan.retry.budget = *budget;
         plan.matcher = Matcher::new(&route.matcher);
         plan.split = route.split.as_ref().map(|split| SplitPlan::of(split, subsets));
         plan.mirror = route.mirror.as_ref().map(|mirror| MirrorPlan::of(mirror, subsets));

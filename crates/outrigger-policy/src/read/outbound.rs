@@ -46,9 +46,9 @@ pub(super) fn read(top: &View<'_>) -> Policy {
     }
     policy.balance = balance(&top.section("balance"));
     match top.part("eject") {
-        Part::Off(_) => policy.eject = None,
+        Part::Off => policy.eject = None,
         Part::On(view) => policy.eject = Some(eject(&view)),
-        Part::Absent | Part::Word(_) => {}
+        Part::Absent | Part::Word => {}
     }
     if let Part::On(view) = top.part("capacity") {
         policy.capacity = Some(capacity(&view));
@@ -88,7 +88,7 @@ fn balance(view: &View<'_>) -> BalanceConfig {
         config.algorithm = known;
     }
     match view.part("slow_start") {
-        Part::Off(_) => config.slow_start = None,
+        Part::Off => config.slow_start = None,
         Part::On(view) => {
             let mut slow = SlowStart::default();
             set(&mut slow.window, view.duration("window"));
@@ -96,16 +96,16 @@ fn balance(view: &View<'_>) -> BalanceConfig {
             set(&mut slow.floor, view.ratio("floor"));
             config.slow_start = Some(slow);
         }
-        Part::Absent | Part::Word(_) => {}
+        Part::Absent | Part::Word => {}
     }
     match view.part("locality") {
-        Part::Off(_) => config.locality = None,
+        Part::Off => config.locality = None,
         Part::On(view) => {
             let mut locality = Locality::default();
             set(&mut locality.spill_below, view.ratio("spill_below"));
             config.locality = Some(locality);
         }
-        Part::Absent | Part::Word(_) => {}
+        Part::Absent | Part::Word => {}
     }
     let failover = view.items("failover").unwrap_or_default();
     config.failover = failover.iter().filter_map(text).map(Arc::from).collect();
@@ -141,8 +141,8 @@ fn capacity(view: &View<'_>) -> Capacity {
 pub(super) fn adaptive(view: &View<'_>) -> Option<Gradient2Config> {
     let mut config = Gradient2Config::default();
     match view.part("adaptive") {
-        Part::Absent | Part::Off(_) => return None,
-        Part::Word(_) => {}
+        Part::Absent | Part::Off => return None,
+        Part::Word => {}
         Part::On(view) => {
             set(&mut config.initial, nonzero(&view, "initial"));
             set(&mut config.min, nonzero(&view, "min"));

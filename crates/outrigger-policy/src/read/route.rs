@@ -93,7 +93,7 @@ fn retry(view: &View<'_>, budget: &BudgetConfig) -> RetryConfig {
     set(&mut retry.backoff.max, backoff.duration("max"));
     let limit = view.bytes("body_limit").and_then(|bytes| usize::try_from(bytes).ok());
     set(&mut retry.body_limit, limit);
-    retry.budget = budget.clone();
+    retry.budget = *budget;
     retry
 }
 
@@ -236,8 +236,8 @@ fn mirror(view: &View<'_>) -> Option<Mirror> {
         view.bytes("body_limit").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 * 1024)
     };
     let compare = match view.part("compare") {
-        Part::Absent | Part::Off(_) => None,
-        Part::Word(_) => Some(Compare::default()),
+        Part::Absent | Part::Off => None,
+        Part::Word => Some(Compare::default()),
         Part::On(view) => {
             let mut compare = Compare { body_limit: size(&view), ..Compare::default() };
             if let Some(items) = view.items("headers") {

@@ -99,7 +99,7 @@ impl Json<'_, '_, '_> {
             self.at += 1;
             self.space();
             let value = self.value(depth + 1)?;
-            self.reading.insert(&mut entries, key, value);
+            self.reading.insert(&mut entries, key, value)?;
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,

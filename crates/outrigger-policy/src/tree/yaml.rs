@@ -101,7 +101,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Result<Node, Broken> {
             Some(Open::List(_, items)) => items.push(done),
             Some(Open::Map(_, entries, waiting)) => {
                 if let Some(key) = waiting.take() {
-                    reading.insert(entries, key, done);
+                    reading.insert(entries, key, done)?;
                 }
             }
         }
