@@ -196,11 +196,11 @@ pub struct RealConsul {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ports {
-    http: u16,
-    server: u16,
-    serf_lan: u16,
-    serf_wan: u16,
+pub(crate) struct Ports {
+    pub(crate) http: u16,
+    pub(crate) server: u16,
+    pub(crate) serf_lan: u16,
+    pub(crate) serf_wan: u16,
 }
 
 impl RealConsul {
@@ -427,7 +427,7 @@ fn configuration(builder: &Builder, ports: Ports) -> Value {
 }
 
 /// Ports that are free for TCP and UDP now; all are held until the last is found, so that they differ.
-fn free_ports() -> io::Result<Ports> {
+pub(crate) fn free_ports() -> io::Result<Ports> {
     let mut held = Vec::new();
     let mut ports = [0; 4];
     for port in &mut ports {

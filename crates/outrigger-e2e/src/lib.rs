@@ -1,8 +1,9 @@
 //! End-to-end and tidy tests of the workspace.
 //!
-//! [`consul::RealConsul`] and [`jaeger::Jaeger`] run the real parts for a test, [`fleet::Fleet`] the
+//! [`consul::RealConsul`], [`cluster::Cluster`] and [`jaeger::Jaeger`] run the real parts for a test, [`fleet::Fleet`] the
 //! demo's services as processes, [`load::Load`] sends them requests; [`raw`] asks on the wire.
 
+pub mod cluster;
 pub mod consul;
 pub mod fleet;
 pub mod jaeger;
