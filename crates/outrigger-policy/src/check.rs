@@ -30,7 +30,7 @@ impl<'s> Findings<'s> {
         message: impl Into<String>,
         fix: impl Into<String>,
     ) -> Option<&mut Finding> {
-        if self.all.len() >= MOST {
+        if self.is_full() {
             return None;
         }
         self.all.push(Finding {
@@ -60,6 +60,11 @@ impl<'s> Findings<'s> {
         }
     }
 
+    /// Whether there is no room for more.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.all.len() >= MOST
+    }
+
     /// Whether something is wrong at a key, below it, or with what it stands in.
     pub(crate) fn touches(&self, subject: &str) -> bool {
         let inside = |outer: &str, inner: &str| {
@@ -78,7 +83,10 @@ pub(crate) fn section(node: &Node, section: &Section, path: &str, out: &mut Find
         return;
     };
     for (key, value) in entries {
-        let below = join(path, &key.name);
+        if out.is_full() {
+            return;
+        }
+        let below = join(path, &shown(&key.name));
         match section.field(&key.name) {
             Some(field) => {
                 kind(value, &field.kind, &Of { field: Some(field), key: &field.kind }, &below, out)
@@ -154,10 +162,10 @@ fn unknown_key(key: &Key, section: &Section, path: &str, out: &mut Findings<'_>)
     };
     let fix = if key.name.trim().is_empty() {
         format!("known here: {}", or(known().map(|key| format!("`{key}`"))))
-    } else if let Some(near) = nearest(&key.name, known()) {
-        format!("did you mean `{near}`?")
     } else if let Some(ours) = foreign(&key.name) {
         ours.to_owned()
+    } else if let Some(near) = nearest(&key.name, known()) {
+        format!("did you mean `{near}`?")
     } else if let Some(elsewhere) = elsewhere() {
         format!(
             "`{name}` stands {elsewhere}; known here: {}",
@@ -220,6 +228,9 @@ struct Of<'f> {
 }
 
 fn kind(node: &Node, wanted: &Kind, of: &Of<'_>, path: &str, out: &mut Findings<'_>) {
+    if out.is_full() {
+        return;
+    }
     match wanted {
         Kind::Either(kinds) => match choose(node, kinds) {
             Some(chosen) => kind(node, chosen, of, path, out),
@@ -234,7 +245,9 @@ fn kind(node: &Node, wanted: &Kind, of: &Of<'_>, path: &str, out: &mut Findings<
                 && entries.iter().all(|(key, _)| table.field(&key.name).is_some())
             {
                 let message = format!("`{path}` has {} keys; wanted is exactly one", entries.len());
-                out.add(Rule::Value, node.span, path, message, format!("keep one of {}", keys()));
+                let verb = if entries.is_empty() { "give" } else { "keep" };
+                let fix = format!("{verb} one of {}", keys());
+                out.add(Rule::Value, node.span, path, message, fix);
             }
         }
         Kind::List { of: inner, max } => {

@@ -125,6 +125,14 @@ impl Report {
             .unwrap_or_default()
     }
 
+    /// Leaves out the warnings of some rules; `None` for all of them. What is an error stays.
+    pub fn allow(&mut self, rules: Option<&[Rule]>) {
+        self.findings.retain(|finding| {
+            finding.severity == Severity::Error
+                || rules.is_some_and(|rules| !rules.contains(&finding.rule))
+        });
+    }
+
     /// Makes errors of some warnings; `None` of all.
     pub fn deny(&mut self, rules: Option<&[Rule]>) {
         for finding in &mut self.findings {

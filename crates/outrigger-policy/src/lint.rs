@@ -13,7 +13,7 @@ use crate::model::Policy;
 use crate::scalar;
 use crate::source::Span;
 use crate::tree::{Node, Value};
-use crate::view::View;
+use crate::view::{View, first_items};
 
 /// Whether the file is of a version that this reader does not know; nothing else of it is judged.
 pub(crate) fn is_of_another_version(tree: &Node, out: &mut Findings<'_>) -> bool {
@@ -36,7 +36,7 @@ pub(crate) fn check(policy: &Policy, tree: &Node, out: &mut Findings<'_>) {
     service::check(policy, &top, out);
     let whole = Scope { view: top.clone(), rules: &policy.rules, path: String::new(), grpc };
     rules::check(&whole, policy, out);
-    let items = tree.get("routes").map(Node::items).unwrap_or_default();
+    let items = tree.get("routes").map(first_items).unwrap_or_default();
     for (at, (item, route)) in items.iter().zip(&policy.routes).enumerate() {
         let view = View::of(item).under(tree);
         let scope = Scope { view, rules: &route.rules, path: format!("routes[{at}]"), grpc };
@@ -112,9 +112,7 @@ impl<'p> Scope<'p> {
         let (span, subject) = self.place(keys);
         let other = keys.iter().filter_map(|key| self.node(key)).find(|node| node.span != span);
         match other {
-            Some(node) => {
-                out.add_with(rule, span, &subject, message, fix, (node.span, "against this"))
-            }
+            Some(node) => out.add_with(rule, span, &subject, message, fix, (node.span, "and this")),
             None => {
                 out.add(rule, span, &subject, message, fix);
             }

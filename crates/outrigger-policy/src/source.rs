@@ -30,6 +30,22 @@ impl Format {
             _ => Self::Yaml,
         }
     }
+
+    /// The format that a text without a telling name is most likely written in, such as a key of
+    /// the registry or stdin: JSON begins with `{`, TOML with a table or with `key =`.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        match first.unwrap_or_default() {
+            line if line.starts_with('{') => Self::Json,
+            line if line.starts_with('[') => Self::Toml,
+            line => match line.find([':', '=']) {
+                Some(at) if line.as_bytes()[at] == b'=' => Self::Toml,
+                _ => Self::Yaml,
+            },
+        }
+    }
 }
 
 /// The version of a policy's text: the first 12 hex digits of its SHA-256.
@@ -131,5 +147,24 @@ impl Source {
             at -= 1;
         }
         at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sign_of_a_text_tells_its_format() {
+        for (text, format) in [
+            ("version: 1\n", Format::Yaml),
+            ("# a = b\n\n  service: x = y\n", Format::Yaml),
+            ("\u{feff}{\"version\": 1}", Format::Json),
+            ("# : no\nversion = 1\n", Format::Toml),
+            ("[retry]\n", Format::Toml),
+            ("", Format::Yaml),
+        ] {
+            assert_eq!(Format::of_text(text), format, "{text:?}");
+        }
     }
 }

@@ -101,8 +101,9 @@ impl<'n> View<'n> {
         self.get(key).and_then(Node::scalar).and_then(scalar::bytes)
     }
 
+    /// The entries of a list; of one that is refused for its length the first are enough.
     pub(crate) fn items(&self, key: &str) -> Option<&'n [Node]> {
-        self.get(key).map(Node::items)
+        self.get(key).map(first_items)
     }
 
     /// The entries of a map that the writer keyed.
@@ -119,4 +120,11 @@ pub(crate) fn text(node: &Node) -> Option<&str> {
 pub(crate) fn duration(node: &Node) -> Option<Duration> {
     let text = text(node)?;
     scalar::millis(text).ok().map(Duration::from_millis)
+}
+
+/// The entries of a list, at most as many as any list may have: what follows is refused anyway, and
+/// entries are compared with each other.
+pub(crate) fn first_items(node: &Node) -> &[Node] {
+    let items = node.items();
+    items.get(..256).unwrap_or(items)
 }

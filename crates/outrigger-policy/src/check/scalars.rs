@@ -60,7 +60,13 @@ pub(super) fn wrong_type(node: &Node, of: &Of<'_>, path: &str, out: &mut Finding
 fn report(node: &Node, of: &Of<'_>, path: &str, wrong: &Wrong, out: &mut Findings<'_>) {
     let why = if wrong.why.is_empty() { String::new() } else { format!(", {}", wrong.why) };
     let message = format!("`{path}` is {}{why}; allowed is {}", found(node), of.key.allowed());
-    out.add(wrong.rule, node.span, path, message, wrong.fix.clone());
+    let template = node.scalar().is_some_and(|text| text.contains("${") || text.contains("{{"));
+    let fix = if template {
+        "a policy has no variables: fill the template in before it is read"
+    } else {
+        &wrong.fix
+    };
+    out.add(wrong.rule, node.span, path, message, fix);
 }
 
 /// A word that other readers take for a truth value or a number.
@@ -69,20 +75,22 @@ fn trap(node: &Node, path: &str, out: &mut Findings<'_>) -> bool {
     if !is_trap(text) {
         return false;
     }
-    let takes = if text.starts_with(|c: char| c.is_ascii_digit()) {
-        "a number in another base"
-    } else if matches!(text.to_ascii_lowercase().as_str(), "on" | "yes" | "y") {
-        "true"
+    let (takes, fix) = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        let fix = format!(
+            "write \"{text}\" in quotes where the text is meant, decimal digits where a number is"
+        );
+        ("a number in another base", fix)
     } else {
-        "false"
+        let is_true = matches!(text.to_ascii_lowercase().as_str(), "on" | "yes" | "y");
+        let fix = format!(
+            "write \"{text}\" in quotes where the word is meant, `true` or `false` where a truth value \
+             is, `none` where something is switched off"
+        );
+        (if is_true { "true" } else { "false" }, fix)
     };
     let message = format!(
         "`{path}` is `{}` without quotes, which readers of YAML 1.1 take for {takes}",
         shown(text)
-    );
-    let fix = format!(
-        "write \"{text}\" in quotes where the word is meant, `true` or `false` where a truth value is, \
-         `none` where something is switched off"
     );
     out.add(Rule::YamlTrap, node.span, path, message, fix);
     true
@@ -114,6 +122,11 @@ pub(super) fn check(node: &Node, wanted: &Kind, of: &Of<'_>, path: &str, out: &m
         Kind::Condition => condition(node),
         _ => match &node.value {
             Value::Text { text, .. } => word(text, wanted),
+            Value::Number(number) if matches!(wanted, Kind::Rate) => Err(Wrong {
+                rule: Rule::Type,
+                why: "a number without a time".to_owned(),
+                fix: format!("give a time: {}/s", shown(number)),
+            }),
             other => Err(not_a_text(node, other)),
         },
     };
@@ -181,7 +194,7 @@ fn whole(node: &Node, min: u64, max: u64) -> Result<(), Wrong> {
         (Value::Number(text), None)
             if text.contains(['.', 'e', 'E']) && scalar::float(node).is_some() =>
         {
-            Err(Wrong::because("not a whole number", ""))
+            Err(Wrong::because("not written as a whole number", "write digits only"))
         }
         (Value::Number(text), None) if text.starts_with('-') => {
             Err(Wrong::value(format!("the nearest that is allowed is {min}")))
@@ -313,7 +326,7 @@ fn word(text: &str, wanted: &Kind) -> Result<(), Wrong> {
         },
         Kind::RouteName | Kind::Subset => match RouteName::new(text) {
             Ok(_) => Ok(()),
-            Err(error) => named(error.to_string()),
+            Err(error) => named(error.to_string().replace("a route name", "a name")),
         },
         Kind::Caller if text == "*" => Ok(()),
         Kind::Caller => match ServiceName::new(text) {
@@ -367,7 +380,9 @@ fn word(text: &str, wanted: &Kind) -> Result<(), Wrong> {
         Kind::Regex => match Pattern::new(text) {
             Ok(_) => Ok(()),
             Err(error) => {
-                let fix = if text.contains("(?=") || text.contains("(?!") || text.contains("(?<") {
+                let fix = if error.why.contains("of memory") {
+                    "repeat less: a repetition of a repetition multiplies"
+                } else if text.contains("(?=") || text.contains("(?!") || text.contains("(?<") {
                     "look-around does not exist here, so that every match takes linear time"
                 } else {
                     "it is matched against the whole text; escape special characters with `\\`"

@@ -11,6 +11,7 @@ use crate::check::Findings;
 use crate::finding::Rule;
 use crate::scalar::write_duration;
 use crate::tree::Node;
+use crate::view::first_items;
 
 pub(super) fn check(scope: &Scope<'_>, out: &mut Findings<'_>) {
     let retry = &scope.rules.retry;
@@ -80,7 +81,7 @@ fn methods(scope: &Scope<'_>, retry: &RetryConfig, out: &mut Findings<'_>) {
         let fix = "list methods, or write `idempotent`";
         out.add(Rule::RetryNever, node.span, &key, "`retry.methods` is an empty list", fix);
     }
-    for (at, item) in node.items().iter().enumerate() {
+    for (at, item) in first_items(node).iter().enumerate() {
         let Some(name) = item.scalar() else { continue };
         let subject = format!("{key}[{at}]");
         if name.contains('/') && !scope.grpc {
@@ -120,7 +121,7 @@ fn conditions(scope: &Scope<'_>, retry: &RetryConfig, out: &mut Findings<'_>) {
 
 fn each(scope: &Scope<'_>, retry: &RetryConfig, node: &Node, key: &str, out: &mut Findings<'_>) {
     let mut seen: Vec<Condition> = Vec::new();
-    for (at, item) in node.items().iter().enumerate() {
+    for (at, item) in first_items(node).iter().enumerate() {
         let Some(Ok(condition)) = item.scalar().map(str::parse::<Condition>) else { continue };
         let subject = format!("{key}[{at}]");
         if seen.contains(&condition) {
@@ -192,5 +193,5 @@ fn harm(scope: &Scope<'_>, retry: &RetryConfig, out: &mut Findings<'_>) {
         format!("{named} may be delivered twice: an endpoint may have done the work already");
     let fix = "keep it only where the service takes a second delivery without harm, for instance by an \
                idempotency key";
-    scope.add(Rule::RetryUnsafe, &["retry.methods", "retry.when"], message, fix, out);
+    scope.add(Rule::RetryUnsafe, &["retry.methods"], message, fix, out);
 }

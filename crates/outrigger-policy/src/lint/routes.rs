@@ -9,10 +9,10 @@ use crate::model::{Policy, Route};
 use crate::scalar::nearest;
 use crate::source::Span;
 use crate::tree::{Node, shown};
-use crate::view::View;
+use crate::view::{View, first_items};
 
 pub(super) fn check(policy: &Policy, tree: &Node, out: &mut Findings<'_>) {
-    let items = tree.get("routes").map(Node::items).unwrap_or_default();
+    let items = tree.get("routes").map(first_items).unwrap_or_default();
     for (at, (item, route)) in items.iter().zip(&policy.routes).enumerate() {
         let path = format!("routes[{at}]");
         name(&policy.routes, items, at, out);
@@ -110,7 +110,7 @@ fn subset(policy: &Policy, node: Option<&Node>, path: &str, out: &mut Findings<'
         None if policy.subsets.is_empty() => {
             format!("add it: `subsets: {{ {}: {{ language: rust }} }}`", shown(name))
         }
-        None => format!("there are {}", crate::fields::or(known().map(|name| format!("`{name}`")))),
+        None => format!("known are {}", crate::fields::or(known().map(|name| format!("`{name}`")))),
     };
     let message = format!("there is no subset `{}`", shown(name));
     out.add(Rule::DanglingSubset, node.span, path, message, fix);
@@ -128,7 +128,7 @@ fn split(policy: &Policy, item: &Node, path: &str, out: &mut Findings<'_>) {
         return;
     };
     let own = format!("{path}.split");
-    let parts = node.items();
+    let parts = first_items(node);
     if parts.is_empty() && !out.touches(&own) {
         let fix = "leave it out for all instances";
         out.add(Rule::Weights, node.span, &own, "`split` is an empty list", fix);
@@ -286,7 +286,7 @@ fn unused(policy: &Policy, tree: &Node, out: &mut Findings<'_>) {
                 .any(|name| **name == *key.name)
         };
         let subject = format!("subsets.{}", shown(&key.name));
-        if !policy.routes.iter().any(used) && !out.touches("routes") {
+        if !policy.routes.iter().any(used) && !out.touches("routes") && !out.touches(&subject) {
             let message = format!("no route uses the subset `{}`", shown(&key.name));
             let fix = "use it in a `split` or `mirror`, or remove it";
             out.add(Rule::UnusedSubset, key.span, &subject, message, fix);

@@ -14,10 +14,10 @@ use crate::model::{
     PathMatch, Pattern, Route, RouteMatch, RouteRules, Split, SplitPart, TextMatch,
 };
 use crate::tree::{Node, Value};
-use crate::view::{Part, View, duration, text};
+use crate::view::{Part, View, duration, first_items, text};
 
 pub(super) fn all(tree: &Node, budget: &BudgetConfig) -> Vec<Route> {
-    let items = tree.get("routes").map(Node::items).unwrap_or_default();
+    let items = tree.get("routes").map(first_items).unwrap_or_default();
     items.iter().enumerate().map(|(at, item)| route(at, item, tree, budget)).collect()
 }
 

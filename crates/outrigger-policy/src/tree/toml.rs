@@ -23,7 +23,11 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Result<Node, Broken> {
             } else {
                 Rule::Syntax
             };
-            return Err(reading.finding(rule, span, message, ""));
+            let fix = match rule {
+                Rule::DuplicateKey => "keep one of them",
+                _ => "texts stand in double quotes, times as well: timeout = \"5s\"",
+            };
+            return Err(reading.finding(rule, span, message, fix));
         }
     };
     let span = place(table.span());
@@ -38,6 +42,10 @@ fn map(
     depth: usize,
 ) -> Result<Value, Broken> {
     let mut entries = Vec::new();
+    if let Some((key, _)) = table.iter().nth(super::MAX_KEYS) {
+        let message = format!("more than {} keys in one section", super::MAX_KEYS);
+        return Err(reading.finding(Rule::Limit, place(key.span()), message, "split the file"));
+    }
     for (key, value) in table {
         let span = place(key.span());
         reading.count(span, depth)?;
