@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Endpoint, FailureKind, Freshness, Outcome, Ratio, Reason, Rejected, RouteName, ServiceName,
+    Endpoint, FailureKind, Freshness, Outcome, PolicyVersion, Ratio, Reason, Rejected, RouteName,
+    ServiceName,
 };
 
 /// The state of a circuit, as others see it.
@@ -230,6 +231,24 @@ pub enum Event<'a> {
         connected: bool,
         /// What went wrong, one of a fixed set of words.
         class: &'static str,
+    },
+    /// Another policy, or another version of one, came into force.
+    PolicyChanged {
+        /// Whose.
+        service: &'a ServiceName,
+        /// Which version; the default one where there is no policy.
+        version: PolicyVersion,
+        /// Where it comes from, one of a fixed set of words.
+        source: &'static str,
+    },
+    /// A policy is not to be had, so that what is in force stays; or it is to be had again.
+    PolicyTrouble {
+        /// Whose.
+        service: &'a ServiceName,
+        /// Why, one of a fixed set of words; the last one when it ends.
+        class: &'static str,
+        /// Whether it begins, or changes.
+        begins: bool,
     },
     /// Our own registration changed.
     Registration {

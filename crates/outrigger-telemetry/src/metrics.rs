@@ -51,6 +51,10 @@ pub struct Metrics {
     holding: Family<Gauge>,
     registry_connected: Gauge,
     registry_errors: Family<Counter>,
+    policy_version: Family<Gauge>,
+    policy_changes: Family<Counter>,
+    policy_troubles: Family<Counter>,
+    policy_held: Family<Gauge>,
     registrations: Family<Counter>,
     pub(crate) export: ExportCounts,
 }
@@ -175,7 +179,7 @@ impl Metrics {
         // Together 984 KiB; the rest is for help lines and what has no labels.
         Self {
             resource,
-            client_duration: Family::new(&c::CLIENT_DURATION, 2, 480 * KIB),
+            client_duration: Family::new(&c::CLIENT_DURATION, 2, 448 * KIB),
             server_duration: Family::new(&c::SERVER_DURATION, 1, 96 * KIB),
             server_active: Gauge::default(),
             try_duration: Family::new(&c::TRY_DURATION, 1, 120 * KIB),
@@ -198,6 +202,10 @@ impl Metrics {
             holding: Family::new(&c::HOLDING, 0, 8 * KIB),
             registry_connected: Gauge::default(),
             registry_errors: Family::new(&c::REGISTRY_ERRORS, 0, 4 * KIB),
+            policy_version: Family::new(&c::POLICY_VERSION, 0, 8 * KIB),
+            policy_changes: Family::new(&c::POLICY_CHANGES, 1, 8 * KIB),
+            policy_troubles: Family::new(&c::POLICY_TROUBLES, 1, 8 * KIB),
+            policy_held: Family::new(&c::POLICY_HELD, 0, 8 * KIB),
             registrations: Family::new(&c::REGISTRATIONS, 1, 8 * KIB),
             export: ExportCounts::default(),
         }
@@ -261,6 +269,10 @@ impl Metrics {
         family(&c::HOLDING, read(&self.holding));
         family(&c::REGISTRY_CONNECTED, one(self.registry_connected.sample()));
         family(&c::REGISTRY_ERRORS, read(&self.registry_errors));
+        family(&c::POLICY_VERSION, read(&self.policy_version));
+        family(&c::POLICY_CHANGES, read(&self.policy_changes));
+        family(&c::POLICY_TROUBLES, read(&self.policy_troubles));
+        family(&c::POLICY_HELD, read(&self.policy_held));
         family(&c::REGISTRATIONS, read(&self.registrations));
         let spans = [
             ("dropped", &export.spans_dropped),

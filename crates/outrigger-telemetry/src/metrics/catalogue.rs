@@ -125,6 +125,14 @@ catalogue! {
         "1 while the registry answers";
     REGISTRY_ERRORS = "outrigger.registry.errors", "{error}", Counter, ["outrigger.class"],
         "Times that the registry could not be reached or understood";
+    POLICY_VERSION = "outrigger.policy.version", "{version}", Gauge, [SERVICE],
+        "The policy in force: its 12 hex digits as a number, 0 for none";
+    POLICY_CHANGES = "outrigger.policy.changes", "{change}", Counter, [SERVICE, "outrigger.source"],
+        "Policies that came into force, by where they came from";
+    POLICY_TROUBLES = "outrigger.policy.troubles", "{trouble}", Counter, [SERVICE, "outrigger.class"],
+        "Policies that were refused, vanished or could not be asked for";
+    POLICY_HELD = "outrigger.policy.held", "{state}", Gauge, [SERVICE],
+        "1 while what is in force is not what the policy's place says, or cannot be compared with it";
     REGISTRATIONS = "outrigger.registration.events", "{event}", Counter,
         [SERVICE, "outrigger.state"],
         "What became of our own registrations";

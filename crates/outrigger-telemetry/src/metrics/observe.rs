@@ -101,6 +101,19 @@ impl Metrics {
                     self.registry_errors.with(&[Label::Text(class)], |counter| counter.add(1));
                 }
             }
+            Event::PolicyChanged { service, version, source } => {
+                let service = Label::Text(service.as_str());
+                let number = i64::try_from(version.0).unwrap_or(i64::MAX);
+                self.policy_version.with(&[service], |gauge| gauge.set(number));
+                let labels = [service, Label::Text(source)];
+                self.policy_changes.with(&labels, |counter| counter.add(1));
+            }
+            Event::PolicyTrouble { service, class, begins } => {
+                let service = Label::Text(service.as_str());
+                self.policy_held.with(&[service], |gauge| gauge.set(begins.into()));
+                let labels = [service, Label::Text(class)];
+                self.policy_troubles.with(&labels, |counter| counter.add(begins.into()));
+            }
             Event::Registration { service, state } => {
                 let labels = [Label::Text(service.as_str()), Label::Text(state.as_str())];
                 self.registrations.with(&labels, |counter| counter.add(1));
