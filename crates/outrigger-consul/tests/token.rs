@@ -1,7 +1,5 @@
 //! A token that is replaced in its file, on virtual time against a scripted agent.
 
-#![expect(clippy::disallowed_methods, reason = "a test reads the runtime's paused clock")]
-
 #[path = "support/fake.rs"]
 #[expect(dead_code, reason = "each suite uses a part of it")]
 mod fake;

@@ -1,5 +1,5 @@
 //! What tests of callers need: endpoints that misbehave as told, a wire that does, time that stands
-//! still, and a whole fleet in virtual time.
+//! still, a whole fleet in virtual time, and a Consul agent that turns hostile.
 //!
 //! Everything that opens a socket does so on 127.0.0.1 with a port of the system's choice, and
 //! closes it when dropped. Waiting is tokio's, so a paused clock works.
@@ -28,12 +28,14 @@
 
 mod clock;
 mod fleet;
+mod hostile;
 mod proxy;
 mod scripted;
 mod seed;
 
 pub use clock::{ManualClock, epoch};
 pub use fleet::{Behaviour, Choose, Fleet, FleetReport, Latency};
+pub use hostile::{HostileAnswer, HostileConsul};
 pub use outrigger_discovery::InMemoryRegistry;
 pub use proxy::{FaultProxy, Faults, Passed};
 pub use scripted::{Act, Scripted, Seen, Step};
