@@ -283,6 +283,7 @@ fn kind(node: &Node, wanted: &Kind, of: &Of<'_>, path: &str, out: &mut Findings<
                 kind(value, inner, &Of { field: None, key: inner }, &below, out);
             }
         }
+        Kind::Any => {}
         scalar => scalars::check(node, scalar, of, path, out),
     }
 }

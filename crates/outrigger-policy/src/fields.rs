@@ -49,6 +49,8 @@ pub(crate) enum Absent {
     Is(&'static str),
     /// Off, or nothing; with the words for it.
     Means(&'static str),
+    /// The section's own defaults hold; with the words for them.
+    Inside(&'static str),
     /// The file is refused.
     Refused,
 }
@@ -109,6 +111,8 @@ pub(crate) enum Kind {
     /// A service's name or `*`.
     Caller,
     Datacenter,
+    /// Anything, judged elsewhere.
+    Any,
     List {
         of: &'static Self,
         max: usize,

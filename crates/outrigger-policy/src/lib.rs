@@ -27,6 +27,10 @@
 //! ```
 
 mod check;
+mod diff;
+mod document;
+mod effective;
+mod explain;
 mod fields;
 mod finding;
 mod lint;
@@ -37,8 +41,15 @@ mod scalar;
 mod source;
 mod tombstone;
 mod tree;
+mod trial;
 mod view;
 
+pub use diff::{Change, Difference};
+pub use document::{reference, schema};
+pub use effective::{Effective, Origin};
+pub use explain::{
+    Explanation, RequestExplanation, RequestSample, RouteExplanation, SampleError, Skipped, Step,
+};
 pub use finding::{Finding, Report, Rule, Severity, UnknownRule};
 pub use model::{
     Abort, AccessLog, Authorize, AuthorizeMode, AuthorizeRule, Breaker, Capacity, Compare,
@@ -54,3 +65,4 @@ pub use plan::{
 pub use read::Parsed;
 pub use source::{Format, Place, version_of};
 pub use tombstone::{TOMBSTONE, is_tombstone};
+pub use trial::{TestOutcome, TestReport};

@@ -6,6 +6,7 @@ mod route;
 mod split;
 
 pub use inbound::{InboundPlan, InboundRatePlan};
+pub(crate) use matcher::parameter;
 pub use matcher::{Matcher, RequestView};
 pub use route::{MirrorPlan, RoutePlan};
 pub use split::{SplitPlan, SplitPlanPart, SubsetPlan};

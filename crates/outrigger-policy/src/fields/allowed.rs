@@ -46,6 +46,7 @@ impl Kind {
             }
             Self::Regex => "a regular expression".to_owned(),
             Self::Caller => "a service's name, or \"*\" for every service".to_owned(),
+            Self::Any => "a value".to_owned(),
             Self::Datacenter => "a datacenter's name".to_owned(),
             Self::List { of, max } => {
                 format!("a list of at most {max}, each {}", of.allowed())

@@ -1,6 +1,6 @@
 //! The top level, and the sections that concern a service as a whole.
 
-use super::Absent::{Is, Means, Refused};
+use super::Absent::{Inside, Is, Means, Refused};
 use super::breaker::BREAKER;
 use super::inbound::{INBOUND, TELEMETRY};
 use super::route::{HEDGE, RETRY, ROUTE, ROUTES_MAX};
@@ -63,7 +63,7 @@ pub(crate) static POLICY: Section = Section {
         Field {
             key: "retry",
             kind: Kind::Table(&RETRY),
-            default: Means("one more try, for what no endpoint saw"),
+            default: Inside("one more try, for what no endpoint saw"),
             doc: "When a request is sent again.",
             example: "{ attempts: 2, when: [connect_failure, 503] }",
         },
@@ -92,14 +92,14 @@ pub(crate) static POLICY: Section = Section {
         Field {
             key: "balance",
             kind: Kind::Table(&BALANCE),
-            default: Means("peak EWMA, slow start, the caller's zone first"),
+            default: Inside("peak EWMA, slow start, the caller's zone first"),
             doc: "How endpoints are chosen.",
             example: "{ algorithm: least_request }",
         },
         Field {
             key: "eject",
             kind: Kind::Either(&[Kind::NONE, Kind::Table(&EJECT)]),
-            default: Means("five errors in a row eject for 30 s"),
+            default: Inside("five errors in a row eject for 30 s"),
             doc: "When one endpoint is taken out: outlier detection.",
             example: "{ consecutive_errors: 3 }",
         },
@@ -143,7 +143,7 @@ pub(crate) static POLICY: Section = Section {
         Field {
             key: "telemetry",
             kind: Kind::Table(&TELEMETRY),
-            default: Means("1 % of traces, errors in the access log"),
+            default: Inside("1 % of traces, errors in the access log"),
             doc: "What the service's server side tells; read by the service itself.",
             example: "{ sample: 0.1 }",
         },
@@ -258,14 +258,14 @@ static BALANCE: Section = Section {
         Field {
             key: "slow_start",
             kind: Kind::Either(&[Kind::NONE, Kind::Table(&SLOW_START)]),
-            default: Means("30 s, a straight line from a tenth"),
+            default: Inside("30 s, a straight line from a tenth"),
             doc: "How a newcomer's share grows: weight × max(floor, (t / window)^(1 / aggression)).",
             example: "{ window: 1m }",
         },
         Field {
             key: "locality",
             kind: Kind::Either(&[Kind::NONE, Kind::Table(&LOCALITY)]),
-            default: Means("the caller's zone first"),
+            default: Inside("the caller's zone first"),
             doc: "Whether near endpoints are preferred.",
             example: "{ spill_below: 0.5 }",
         },

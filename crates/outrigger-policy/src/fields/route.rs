@@ -1,6 +1,6 @@
 //! A route, and the sections that a route may override.
 
-use super::Absent::{Is, Means, Refused};
+use super::Absent::{Inside, Is, Means, Refused};
 use super::breaker::BREAKER;
 use super::outbound::{HASH_ON_FIELD, IDLE_TIMEOUT, TIMEOUT};
 use super::shared::{HASH_ON, HOUR, MATCH};
@@ -68,7 +68,7 @@ pub(crate) static ROUTE: Section = Section {
         Field {
             key: "retry",
             kind: Kind::Table(&ROUTE_RETRY),
-            default: Means("as above"),
+            default: Inside("as above"),
             doc: "When a request is sent again. The budget is the service's: one per process.",
             example: "{ attempts: 0 }",
         },
@@ -337,7 +337,7 @@ const PER_TRY_TIMEOUT: Field = Field {
 const BACKOFF_FIELD: Field = Field {
     key: "backoff",
     kind: Kind::Table(&BACKOFF),
-    default: Means("25 ms, doubled, at most 250 ms"),
+    default: Inside("25 ms, doubled, at most 250 ms"),
     doc: "How long to wait before another try: uniform in 0 to base · 2^(n-1).",
     example: "{ base: 50ms, max: 1s }",
 };
@@ -365,7 +365,7 @@ pub(super) static RETRY: Section = Section {
 const BUDGET_FIELD: Field = Field {
     key: "budget",
     kind: Kind::Table(&BUDGET),
-    default: Means("a fifth of the requests, and 10 a second"),
+    default: Inside("a fifth of the requests, and 10 a second"),
     doc: "How many retries the service bears from one process; both bounds must allow.",
     example: "{ ratio: 0.1 }",
 };

@@ -138,7 +138,7 @@ impl Eq for Pattern {}
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}/", self.text)
+        write!(f, "regex {:?}", self.text)
     }
 }
 
@@ -154,4 +154,39 @@ pub enum HashKey {
     Query(Arc<str>),
     /// The address that the request came from.
     ClientAddress,
+}
+
+impl fmt::Display for TextMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => write!(f, "{text:?}"),
+            Self::Regex(pattern) => write!(f, "{pattern:?}"),
+            Self::Present(true) => f.write_str("present"),
+            Self::Present(false) => f.write_str("absent"),
+        }
+    }
+}
+
+impl fmt::Display for RouteMatch {
+    /// `GET, HEAD requests to /v2 and below with x-canary "1"`; `every request`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("every request");
+        }
+        let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+        match methods.len() {
+            0 => f.write_str("requests")?,
+            _ => write!(f, "{} requests", methods.join(", "))?,
+        }
+        match &self.path {
+            None => {}
+            Some(PathMatch::Prefix(path)) => write!(f, " to {path} and below")?,
+            Some(PathMatch::Exact(path)) => write!(f, " to {path}")?,
+            Some(PathMatch::Regex(pattern)) => write!(f, " to {pattern:?}")?,
+        }
+        let headers = self.headers.iter().map(|(name, value)| format!("{name} {value}"));
+        let query = self.query.iter().map(|(name, value)| format!("?{name} {value}"));
+        let with: Vec<_> = headers.chain(query).collect();
+        if with.is_empty() { Ok(()) } else { write!(f, " with {}", with.join(" and ")) }
+    }
 }
