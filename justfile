@@ -32,6 +32,14 @@ demo *ARGS:
 soak:
     OUTRIGGER_SOAK=1 .ci/run parts e2e
 
+# Every fuzz target: its corpus, then RUNS mutations of it (the gate's are fewer; another seed makes others)
+fuzz RUNS="100000" SEED="1":
+    cd fuzz && OUTRIGGER_FUZZ_RUNS={{ RUNS }} OUTRIGGER_SEED={{ SEED }} cargo test --release -- --nocapture
+
+# Breaks the pure rules on purpose and looks whether a test notices (`cargo install cargo-mutants --locked`)
+mutants *ARGS:
+    cargo mutants {{ ARGS }}
+
 # Every benchmark, in one run, beside its peers and budgets
 bench *ARGS:
     .ci/bench {{ ARGS }}

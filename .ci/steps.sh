@@ -95,6 +95,15 @@ step_bridge() {
   cargo test "${locked[@]}"
 }
 
+# The targets as a test, on this toolchain and in the shared target folder. libFuzzer is for whoever has nightly:
+# `cd fuzz && cargo +nightly fuzz run --features libfuzzer TARGET`.
+step_fuzz() {
+  [ -d fuzz ] || { skip "fuzz is missing"; return; }
+  cd fuzz
+  cargo fmt --check
+  cargo test "${locked[@]}" -- --nocapture
+}
+
 # consulrs links OpenSSL: its headers and pkg-config come from the system.
 openssl_headers() {
   pkg-config --exists openssl 2>/dev/null && return 0
