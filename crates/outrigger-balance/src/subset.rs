@@ -28,6 +28,18 @@ pub struct Subset {
 }
 
 impl Subset {
+    /// A name that says what it is made of: the same for equal subsets, another for others.
+    ///
+    /// Under it a set can hold the subsets of two policies during a reload: equal ones share a
+    /// place, and one that only kept its name in the policy is told apart.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        let range = self.version.as_ref().map(ToString::to_string);
+        let Self { language, tag, meta, .. } = self;
+        format!("{:?} {range:?} {tag:?} {meta:?}", language.as_ref().map(ToString::to_string))
+            .into()
+    }
+
     /// Whether an instance belongs to it.
     #[must_use]
     pub fn contains(&self, instance: &Instance) -> bool {
@@ -62,5 +74,36 @@ mod range {
         to: S,
     ) -> Result<S::Ok, S::Error> {
         range.as_ref().map(ToString::to_string).serialize(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_subsets_have_one_key_and_others_another() {
+        let made =
+            |language: Option<Language>, range: &str, tag: Option<&str>, meta: &[(&str, &str)]| {
+                Subset {
+                    language,
+                    version: VersionReq::parse(range).ok(),
+                    tag: tag.map(Into::into),
+                    meta: meta.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+                }
+            };
+        let one = made(Some(Language::Rust), ">=2", Some("a"), &[("k", "v"), ("l", "w")]);
+        let same = made(Some(Language::Rust), ">= 2", Some("a"), &[("l", "w"), ("k", "v")]);
+        assert_eq!(one.key(), same.key());
+        let others = [
+            made(None, ">=2", Some("a"), &[("k", "v"), ("l", "w")]),
+            made(Some(Language::Rust), ">=3", Some("a"), &[("k", "v"), ("l", "w")]),
+            made(Some(Language::Rust), ">=2", None, &[("k", "v"), ("l", "w")]),
+            made(Some(Language::Rust), ">=2", Some("a"), &[("k", "v, l: w")]),
+            Subset::default(),
+        ];
+        for (n, other) in others.iter().enumerate() {
+            assert_ne!(one.key(), other.key(), "{n}");
+        }
     }
 }

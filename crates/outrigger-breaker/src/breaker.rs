@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use failsafe::FailurePolicy;
-use outrigger_core::{CircuitState, Event, Observers, Outcome, RouteName, ServiceName};
+use outrigger_core::{CircuitState, Event, Observers, Outcome, Reason, RouteName, ServiceName};
 
 use crate::config::{BreakerConfig, ConfigError, Mode, Window};
 use crate::control::Control;
@@ -35,7 +35,7 @@ impl Breaker {
 
     /// A circuit that tells its transitions, or that opens by a policy of the user's own.
     pub const fn builder(config: BreakerConfig) -> BreakerBuilder {
-        BreakerBuilder { config, seed: 0, listener: None, policy: None }
+        BreakerBuilder { config, seed: 0, listener: None, spared: None, policy: None }
     }
 
     /// Asks whether a call may be made.
@@ -56,7 +56,12 @@ impl Breaker {
     fn admit_otherwise(&self, reading: Reading, now: Instant) -> Result<Permit, Open> {
         match self.shared.gate(reading, now) {
             Ok((generation, role)) => Ok(self.permit(generation, role)),
-            Err(_) if reading.is_observed() => Ok(self.permit(reading.generation(), Role::Spared)),
+            Err(_) if reading.is_observed() => {
+                if let Some(spared) = &self.shared.spared {
+                    (spared.0)();
+                }
+                Ok(self.permit(reading.generation(), Role::Spared))
+            }
             Err(open) => Err(open),
         }
     }
@@ -64,6 +69,26 @@ impl Breaker {
     #[inline]
     fn permit(&self, generation: u64, role: Role) -> Permit {
         Permit::new(Arc::clone(&self.shared), generation, role)
+    }
+
+    /// Looks whether a call would be rejected, and changes nothing; what is seen may be over when
+    /// the call is made.
+    ///
+    /// # Errors
+    /// [`Open`] when the call would be rejected now.
+    pub fn peek(&self, now: Instant) -> Result<(), Open> {
+        let (shared, reading) = (&*self.shared, self.shared.word.load());
+        if reading.is_closed() || reading.is_observed() {
+            return Ok(());
+        }
+        match reading.path() {
+            Path::Closed | Path::Disabled => Ok(()),
+            Path::ForcedOpen => Err(shared.forced()),
+            path @ (Path::Open | Path::HalfOpen) => {
+                let (nanos, until) = (shared.nanos(now), shared.until());
+                if nanos < until { Err(shared.refusal(path, until - nanos)) } else { Ok(()) }
+            }
+        }
     }
 
     /// The state, as a listener was told it; a stay in half-open that is over ends here.
@@ -119,6 +144,7 @@ pub struct BreakerBuilder {
     config: BreakerConfig,
     seed: u64,
     listener: Option<Listener>,
+    spared: Option<OnSpared>,
     policy: Option<Box<dyn FailurePolicy + Send>>,
 }
 
@@ -147,8 +173,25 @@ impl BreakerBuilder {
         self
     }
 
-    /// Emits each transition as [`Event::CircuitChanged`]; takes the listener's place.
-    pub fn observers(self, observers: Observers, service: ServiceName, route: RouteName) -> Self {
+    /// Emits each transition as [`Event::CircuitChanged`], which takes the listener's place, and
+    /// each call that a circuit in [`Mode::Observe`] would have rejected as [`Event::Spared`].
+    pub fn observers(
+        mut self,
+        observers: Observers,
+        service: ServiceName,
+        route: RouteName,
+    ) -> Self {
+        if !observers.is_empty() {
+            let (observers, service, route) = (observers.clone(), service.clone(), route.clone());
+            self.spared = Some(OnSpared(Box::new(move || {
+                observers.emit(&Event::Spared {
+                    service: &service,
+                    route: &route,
+                    reason: Reason::CircuitOpen,
+                    rule: "breaker",
+                });
+            })));
+        }
         self.listener(move |transition| {
             observers.emit(&Event::CircuitChanged {
                 service: &service,
@@ -185,6 +228,7 @@ impl BreakerBuilder {
             seed: self.seed,
             control: Mutex::new(Control::new(machine)),
             listener: self.listener,
+            spared: self.spared,
         };
         shared.lock().take_mode(&shared, Mode::Enforce, self.config.mode, 0);
         Ok(Breaker { shared: Arc::new(shared) })
@@ -203,6 +247,16 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     control: Mutex<Control>,
     pub(crate) listener: Option<Listener>,
+    spared: Option<OnSpared>,
+}
+
+/// Is told of calls that would have been rejected.
+struct OnSpared(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnSpared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnSpared")
+    }
 }
 
 /// What is read per outcome and replaced as a whole: with each closed state, and on a reload.
@@ -326,10 +380,7 @@ impl Shared {
         let nanos = self.nanos(now);
         match reading.path() {
             Path::Disabled => Ok((reading.generation(), Role::Idle)),
-            Path::ForcedOpen => Err(Open {
-                state: CircuitState::Open,
-                retry_after: self.core.load().config.open_for,
-            }),
+            Path::ForcedOpen => Err(self.forced()),
             path @ (Path::Open | Path::HalfOpen) => {
                 let until = self.until();
                 if nanos < until {
@@ -339,6 +390,10 @@ impl Shared {
             }
             Path::Closed => Ok((reading.generation(), Role::Counted)),
         }
+    }
+
+    fn forced(&self) -> Open {
+        Open { state: CircuitState::Open, retry_after: self.core.load().config.open_for }
     }
 
     pub(crate) fn refusal(&self, path: Path, wait: u64) -> Open {

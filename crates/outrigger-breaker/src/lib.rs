@@ -41,6 +41,9 @@ mod window;
 // Declared here and not in the modules they test: `tests/loom.rs` and `tests/shuttle.rs` include
 // those modules without their tests.
 #[cfg(test)]
+#[path = "breaker/peek_tests.rs"]
+mod breaker_peek_tests;
+#[cfg(test)]
 #[path = "breaker/tests.rs"]
 mod breaker_tests;
 #[cfg(test)]

@@ -99,9 +99,31 @@ impl CpuTime {
     }
 }
 
+/// CPU time of the group whose CPU limit is the tightest of those above this process, and the CPUs
+/// that it grants; `None` without a limit, or where the group's time cannot be read.
+#[cfg(target_os = "linux")]
+pub(crate) fn cpu_under_limit(root: &Path) -> Option<(Duration, f64)> {
+    let groups = parse::groups(&text(&root.join("proc/self/cgroup")));
+    let mounted = root.join("sys/fs/cgroup");
+    let unified = groups.unified.iter().flat_map(|group| upwards(&mounted, group)).map(|dir| {
+        let cpus = parse::cpu_max(&text(&dir.join("cpu.max")))?;
+        Some((parse::cpu_stat(&text(&dir.join("cpu.stat")))?.used, cpus))
+    });
+    let first = groups.cpu.iter().flat_map(|group| {
+        let below = |name| upwards(&mounted.join(name), group);
+        ["cpu", "cpu,cpuacct"].into_iter().flat_map(below).collect::<Vec<_>>()
+    });
+    let first = first.map(|dir| {
+        let quota = text(&dir.join("cpu.cfs_quota_us"));
+        let cpus = parse::cfs(&quota, &text(&dir.join("cpu.cfs_period_us")))?;
+        Some((parse::cpuacct(&text(&dir.join("cpuacct.usage")))?, cpus))
+    });
+    unified.chain(first).flatten().min_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
 /// Empty when it cannot be read, which the parsers take for "nothing known".
 #[cfg(target_os = "linux")]
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     use std::io::Read;
     let mut text = String::new();
     let file = std::fs::File::open(path);

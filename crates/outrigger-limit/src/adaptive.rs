@@ -12,7 +12,14 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 #[derive(Clone, Debug)]
 pub struct AdaptiveLimit {
     limit: ConcurrencyLimit,
-    gradient: Arc<Mutex<Gradient2>>,
+    gradient: Arc<Mutex<Steering>>,
+}
+
+/// What moves the limit, until another rule takes it over.
+#[derive(Debug)]
+struct Steering {
+    gradient: Gradient2,
+    is_over: bool,
 }
 
 /// The right to run one request under an [`AdaptiveLimit`]; given back by `Drop`.
@@ -33,9 +40,26 @@ impl AdaptiveLimit {
     /// # Errors
     /// [`ConfigError`] names the value that is out of range.
     pub fn new(config: Gradient2Config) -> Result<Self, ConfigError> {
+        Self::over(ConcurrencyLimit::new(0), config)
+    }
+
+    /// The same over what a fixed bound has counted; from now on this one sets its limit.
+    pub(crate) fn over(
+        limit: ConcurrencyLimit,
+        config: Gradient2Config,
+    ) -> Result<Self, ConfigError> {
         let gradient = Gradient2::new(config)?;
-        let limit = ConcurrencyLimit::new(gradient.limit());
-        Ok(Self { limit, gradient: Arc::new(Mutex::new(gradient)) })
+        limit.set_limit(gradient.limit());
+        let steering = Steering { gradient, is_over: false };
+        Ok(Self { limit, gradient: Arc::new(Mutex::new(steering)) })
+    }
+
+    /// Makes a fixed bound of it. Requests that are in flight count on, and move nothing any more.
+    pub(crate) fn fix(&self, limit: u32) -> ConcurrencyLimit {
+        let mut steering = self.steering();
+        steering.is_over = true;
+        self.limit.set_limit(limit);
+        self.limit.clone()
     }
 
     /// Admits a request; never waits.
@@ -65,13 +89,15 @@ impl AdaptiveLimit {
     /// # Errors
     /// [`ConfigError`] names the value that is out of range; nothing changes then.
     pub fn reconfigure(&self, config: Gradient2Config) -> Result<(), ConfigError> {
-        let mut gradient = self.gradient();
-        gradient.reconfigure(config)?;
-        self.limit.set_limit(gradient.limit());
+        let mut steering = self.steering();
+        steering.gradient.reconfigure(config)?;
+        if !steering.is_over {
+            self.limit.set_limit(steering.gradient.limit());
+        }
         Ok(())
     }
 
-    fn gradient(&self) -> MutexGuard<'_, Gradient2> {
+    fn steering(&self) -> MutexGuard<'_, Steering> {
         // Plain numbers: whole whatever happened to the holder.
         self.gradient.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,8 +111,10 @@ impl AdaptivePermit {
         drop(permit);
         let rtt = now.saturating_duration_since(started);
         // Set under the lock: of two steps the later one's limit stays.
-        let mut gradient = adaptive.gradient();
-        if let Some(limit) = gradient.on_sample(rtt, in_flight, dropped, now) {
+        let mut steering = adaptive.steering();
+        if let Some(limit) = steering.gradient.on_sample(rtt, in_flight, dropped, now)
+            && !steering.is_over
+        {
             adaptive.limit.set_limit(limit);
         }
     }

@@ -26,6 +26,7 @@
 //! that finds itself, [`CpuShed`] for a machine without CPU to spare; `docs/adr/0006-wrap-governor.md` says why governor is wrapped as it is.
 
 mod adaptive;
+mod bound;
 mod clock;
 mod concurrency;
 mod config;
@@ -48,6 +49,7 @@ mod concurrency_tests;
 mod table_tests;
 
 pub use adaptive::{AdaptiveLimit, AdaptivePermit};
+pub use bound::{Bound, BoundConfig};
 pub use concurrency::{ConcurrencyLimit, Full, Permit};
 pub use config::{ConfigError, Gradient2Config, Mode, RateLimitConfig, WhenFull};
 pub use gradient::Gradient2;

@@ -57,11 +57,14 @@ pub mod clock;
 pub mod concurrency;
 pub mod context;
 mod dice;
+mod elsewhere;
+pub mod fallback;
 pub mod fault;
 mod guarded_body;
 pub mod header_edit;
 pub mod hedge;
 mod http_call;
+pub mod mirror;
 pub mod observe;
 pub mod per_try_timeout;
 pub mod rate_limit;
@@ -83,11 +86,17 @@ pub use clock::TokioClock;
 pub use concurrency::{ConcurrencyLayer, LimitConcurrency};
 pub use context::{ContextLayer, WithContext};
 pub use dice::Dice;
+pub use elsewhere::{Elsewhere, ElsewhereBody};
+pub use fallback::{Fallback, FallbackAnswer, FallbackBody, FallbackLayer, FixedAnswer};
 pub use fault::{FaultLayer, FaultRule, InjectFault};
 pub use guarded_body::{BodyEnd, Guard, GuardedBody};
 pub use header_edit::{EditHeaders, HeaderEditError, HeaderEditLayer, HeaderEdits};
 pub use hedge::{Hedge, HedgeLayer};
 pub use http_call::HttpCall;
+pub use mirror::{
+    Compare, Difference, Mirror, MirrorBody, MirrorCounts, MirrorLayer, MirrorRule, Mirrored,
+    TeeBody, WatchedBody,
+};
 pub use observe::{ObserveLayer, Observed};
 pub use per_try_timeout::{PerTryTimeout, PerTryTimeoutLayer};
 pub use rate_limit::{ClientAddress, KeyOf, LimitRate, RateLimitLayer};

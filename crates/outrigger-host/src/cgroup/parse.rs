@@ -63,6 +63,11 @@ pub(super) fn memory(text: &str) -> Option<u64> {
     (bytes < i64::MAX as u64 - 65_536).then_some(bytes)
 }
 
+/// Reads `cpuacct.usage` of version 1, in nanoseconds.
+pub(super) fn cpuacct(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_nanos)
+}
+
 /// Reads `cpu.stat` of version 2.
 pub(super) fn cpu_stat(text: &str) -> Option<CpuTime> {
     let find = |key: &str| {

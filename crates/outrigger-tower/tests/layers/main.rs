@@ -4,11 +4,13 @@
 mod balance;
 mod breaker;
 mod edits;
+mod fallback;
 mod faults;
 mod hedge;
 mod inbound;
 mod kit;
 mod limits;
+mod mirror;
 mod retry;
 mod server;
 mod split;
