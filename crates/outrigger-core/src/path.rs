@@ -210,7 +210,8 @@ mod tests {
         for path in ["/", "/a", "/a/b-c_d~e.f", "/a/b/", "/a;x=1/b", "/a:b@c!$&'()*+,="] {
             let normal = NormalPath::new(path).expect(path);
             assert!(matches!(normal.0, Cow::Borrowed(_)), "{path}");
-            assert_eq!(normal.as_str(), path);
+            assert!(is_plainly_normal(path), "{path} takes the slow way, which allocates");
+            assert_eq!((normal.as_str(), normal.to_string()), (path, path.to_owned()));
         }
     }
 
@@ -245,6 +246,9 @@ mod tests {
             ("/a\\b", PathError::Ambiguous),
             ("/a%5cb", PathError::Ambiguous),
             ("/a%00", PathError::Ambiguous),
+            ("/a\0b", PathError::Ambiguous),
+            ("/a\u{1}b", PathError::Unprintable),
+            ("/a\u{7f}", PathError::Unprintable),
             ("/a%", PathError::BadEscape),
             ("/a%2", PathError::BadEscape),
             ("/a%zz", PathError::BadEscape),
