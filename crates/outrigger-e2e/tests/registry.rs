@@ -99,8 +99,9 @@ async fn change_is_in_use_at_once(version: Version) {
     );
     assert!(behind_at <= Duration::from_millis(20), "{behind:?}");
 
-    // Whoever leaves is still served for a second after it has left: callers must have heard of it
-    // by then also when others come and go at the same time.
+    // Whoever leaves is still served for two seconds after it has left: callers must have heard of
+    // it by then also when others come and go at the same time. A second by the watch's own pace,
+    // and half as much again that a busy machine takes to run whoever is woken.
     let mut late = Vec::new();
     for number in ROUNDS + 1..=ROUNDS + 12 {
         late.push((number as usize + 1, Instant::now()));
@@ -118,7 +119,7 @@ async fn change_is_in_use_at_once(version: Version) {
         "consul {}: 12 changes, four a second: each in use within {most:.2?}",
         version.number()
     );
-    assert!(most <= Duration::from_millis(1_100), "{most:?}");
+    assert!(most <= Duration::from_millis(1_500), "{most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
