@@ -1,5 +1,5 @@
-//! What the machine tells: the last good sets on disk, files that change, and the limits that the
-//! process runs under.
+//! What the machine tells: the last good sets and policies on disk, files that change, and the
+//! limits that the process runs under.
 //!
 //! ```
 //! use outrigger_core::{Freshness, Instance, Snapshot};
@@ -30,11 +30,13 @@
 mod cgroup;
 mod cpu;
 mod keeper;
+mod policy;
 mod snapshot;
 mod watched;
 
 pub use cgroup::{CpuTime, Limits};
 pub use cpu::CpuMeter;
 pub use keeper::SnapshotKeeper;
+pub use policy::{PolicyStore, SavedPolicy};
 pub use snapshot::{RefusedSnapshot, SnapshotError, SnapshotStore};
 pub use watched::{FileChange, WatchedFile};

@@ -1,6 +1,6 @@
 //! The last good set of each service, on disk.
 
-mod format;
+pub(crate) mod format;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -167,22 +167,12 @@ impl SnapshotStore {
         service: &ServiceName,
         now: SystemTime,
     ) -> Result<Option<Snapshot>, SnapshotError> {
-        let Some(bytes) = read_bounded(&self.path(service))? else { return Ok(None) };
+        let Some(bytes) = read_bounded(&self.path(service), Self::MAX_BYTES)? else {
+            return Ok(None);
+        };
         let snapshot = format::decode(&bytes, service)?;
-        self.check_age(&snapshot, now)?;
+        check_age(snapshot.confirmed, now, self.max_age)?;
         Ok(Some(snapshot))
-    }
-
-    fn check_age(&self, snapshot: &Snapshot, now: SystemTime) -> Result<(), SnapshotError> {
-        match now.duration_since(snapshot.confirmed) {
-            Ok(age) if age > self.max_age => Err(SnapshotError::TooOld { age, max: self.max_age }),
-            Ok(_) => Ok(()),
-            // Clocks of one machine are corrected by minutes; a day ahead is no correction.
-            Err(ahead) if ahead.duration() > self.max_age => {
-                Err(SnapshotError::FromTheFuture { ahead: ahead.duration() })
-            }
-            Err(_) => Ok(()),
-        }
     }
 
     /// Loads all that can be used, sorted by service, and tells what cannot.
@@ -224,21 +214,37 @@ impl SnapshotStore {
 
 const SUFFIX: &str = ".snapshot";
 
-fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, SnapshotError> {
+pub(crate) fn check_age(
+    confirmed: SystemTime,
+    now: SystemTime,
+    max: Duration,
+) -> Result<(), SnapshotError> {
+    match now.duration_since(confirmed) {
+        Ok(age) if age > max => Err(SnapshotError::TooOld { age, max }),
+        Ok(_) => Ok(()),
+        // Clocks of one machine are corrected by minutes; a day ahead is no correction.
+        Err(ahead) if ahead.duration() > max => {
+            Err(SnapshotError::FromTheFuture { ahead: ahead.duration() })
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, SnapshotError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let mut bytes = Vec::new();
-    file.take(SnapshotStore::MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > SnapshotStore::MAX_BYTES {
-        return Err(SnapshotError::TooLarge { max: SnapshotStore::MAX_BYTES });
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(SnapshotError::TooLarge { max });
     }
     Ok(Some(bytes))
 }
 
-fn make_private_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -253,7 +259,7 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Puts `bytes` in the place of a file: afterwards it holds all of them, or what it held before.
-fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let beside = dir.join(format!(".{}.{number}.tmp", std::process::id()));

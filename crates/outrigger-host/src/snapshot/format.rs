@@ -4,6 +4,8 @@
 //! outrigger-snapshot 1 <sha256 of the rest, in hex>\n
 //! {"service":"stock","confirmed_ms":1800000000000,"saved_ms":…,"instances":[…]}
 //! ```
+//!
+//! A policy beside it has `outrigger-policy` as its first word.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -14,8 +16,10 @@ use outrigger_core::{Address, Freshness, Instance, ServiceName, Snapshot};
 use sha2::{Digest, Sha256};
 
 use super::SnapshotError;
+use crate::SavedPolicy;
 
 const MAGIC: &str = "outrigger-snapshot";
+const POLICY_MAGIC: &str = "outrigger-policy";
 const FORMAT: u32 = 1;
 /// Longest head that is looked at.
 const MAX_HEAD: usize = 128;
@@ -37,19 +41,62 @@ pub(super) fn encode(snapshot: &Snapshot, now: SystemTime) -> Result<Vec<u8>, se
         saved_ms: to_ms(now),
         instances: Cow::Borrowed(&snapshot.instances),
     };
-    let content = serde_json::to_vec(&content)?;
-    let mut bytes = format!("{MAGIC} {FORMAT} {}\n", checksum(&content)).into_bytes();
-    bytes.extend_from_slice(&content);
-    Ok(bytes)
+    Ok(with_head(MAGIC, &serde_json::to_vec(&content)?))
 }
 
-pub(super) fn decode(bytes: &[u8], wanted: &ServiceName) -> Result<Snapshot, SnapshotError> {
+#[derive(serde::Serialize, serde::Deserialize)]
+struct PolicyContent<'a> {
+    service: ServiceName,
+    /// Units: milliseconds since 1970.
+    confirmed_ms: u64,
+    name: Cow<'a, str>,
+    origin: Cow<'a, str>,
+    text: Cow<'a, str>,
+}
+
+pub(crate) fn encode_policy(
+    service: &ServiceName,
+    policy: &SavedPolicy,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let content = PolicyContent {
+        service: service.clone(),
+        confirmed_ms: to_ms(policy.confirmed),
+        name: Cow::Borrowed(&policy.name),
+        origin: Cow::Borrowed(&policy.origin),
+        text: Cow::Borrowed(&policy.text),
+    };
+    Ok(with_head(POLICY_MAGIC, &serde_json::to_vec(&content)?))
+}
+
+pub(crate) fn decode_policy(
+    bytes: &[u8],
+    wanted: &ServiceName,
+) -> Result<SavedPolicy, SnapshotError> {
+    let content = without_head(POLICY_MAGIC, bytes)?;
+    let content: PolicyContent<'_> =
+        serde_json::from_slice(content).map_err(SnapshotError::BadContent)?;
+    if content.service != *wanted {
+        let (wanted, found) = (wanted.clone(), content.service);
+        return Err(SnapshotError::OtherService { wanted, found });
+    }
+    let confirmed = SystemTime::UNIX_EPOCH + Duration::from_millis(content.confirmed_ms.min(LAST));
+    Ok(SavedPolicy::new(&content.name, &content.origin, &content.text, confirmed))
+}
+
+fn with_head(magic: &str, content: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{magic} {FORMAT} {}\n", checksum(content)).into_bytes();
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// What stands below a head that fits.
+fn without_head<'a>(magic: &str, bytes: &'a [u8]) -> Result<&'a [u8], SnapshotError> {
     let end = bytes.iter().take(MAX_HEAD).position(|&byte| byte == b'\n');
     let (head, content) =
         end.map(|end| (&bytes[..end], &bytes[end + 1..])).ok_or(SnapshotError::BadHead)?;
     let head = std::str::from_utf8(head).map_err(|_| SnapshotError::BadHead)?;
     let mut words = head.split(' ');
-    if words.next() != Some(MAGIC) {
+    if words.next() != Some(magic) {
         return Err(SnapshotError::BadHead);
     }
     let format = words.next().and_then(|word| word.parse().ok()).ok_or(SnapshotError::BadHead)?;
@@ -63,6 +110,11 @@ pub(super) fn decode(bytes: &[u8], wanted: &ServiceName) -> Result<Snapshot, Sna
     if claimed != checksum(content) {
         return Err(SnapshotError::BadChecksum);
     }
+    Ok(content)
+}
+
+pub(super) fn decode(bytes: &[u8], wanted: &ServiceName) -> Result<Snapshot, SnapshotError> {
+    let content = without_head(MAGIC, bytes)?;
     let content: Content<'_> =
         serde_json::from_slice(content).map_err(SnapshotError::BadContent)?;
     let strangers = content.instances.iter().map(|instance| &instance.service);
