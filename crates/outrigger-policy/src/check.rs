@@ -221,6 +221,12 @@ fn foreign(key: &str) -> Option<&'static str> {
     table.iter().find(|(words, _)| words.contains(&&*bare)).map(|(_, ours)| *ours)
 }
 
+/// Holds one value against a kind.
+#[cfg(test)]
+pub(crate) fn value(node: &Node, wanted: &Kind, path: &str, out: &mut Findings<'_>) {
+    kind(node, wanted, &Of { field: None, key: wanted }, path, out);
+}
+
 /// The field that a value is for, and the whole of what its key allows.
 struct Of<'f> {
     field: Option<&'f Field>,

@@ -134,3 +134,6 @@ impl Kind {
     /// `none`, or what the other kind says.
     pub(crate) const NONE: Self = Self::Word(&[("none", "off")]);
 }
+
+#[cfg(test)]
+mod tests;

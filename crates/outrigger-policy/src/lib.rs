@@ -36,6 +36,7 @@ mod finding;
 mod lint;
 mod model;
 mod plan;
+mod pretty;
 mod read;
 mod scalar;
 mod source;
@@ -62,6 +63,7 @@ pub use plan::{
     InboundPlan, InboundRatePlan, Matcher, MirrorPlan, Plan, RequestView, RoutePlan, SplitPlan,
     SplitPlanPart, SubsetPlan,
 };
+pub use pretty::{FormatError, format};
 pub use read::Parsed;
 pub use source::{Format, Place, version_of};
 pub use tombstone::{TOMBSTONE, is_tombstone};

@@ -181,6 +181,11 @@ impl Reading<'_> {
     }
 }
 
+/// Whether an unquoted word of YAML is a text.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    yaml::is_plain_text(text)
+}
+
 /// A text for a message: short, on one line, nothing that a terminal obeys.
 pub(crate) fn shown(text: &str) -> String {
     let mut short: String =

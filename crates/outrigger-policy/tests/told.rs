@@ -129,7 +129,7 @@ tests:
   - name: orders may read stock
     request: GET /stock/1
     caller: orders
-    expect: { route: default, refused: none, limits: [per-caller, per-key], mirror: none, split: {} }
+    expect: { route: default, refused: none, limits: [per-caller, per-key, per-tenant], mirror: none, split: {} }
   - name: nobody climbs out
     request: GET /../etc/passwd
     expect: { refused: bad_request }

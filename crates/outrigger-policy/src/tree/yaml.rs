@@ -139,6 +139,11 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
+/// Whether an unquoted word is a text.
+pub(super) fn is_plain_text(text: &str) -> bool {
+    matches!(scalar(text, ScalarStyle::Plain), Value::Text { .. })
+}
+
 /// A decimal number, or one of YAML's words for what is none.
 fn is_number(text: &str) -> bool {
     let bare = text.strip_prefix(['-', '+']).unwrap_or(text);
