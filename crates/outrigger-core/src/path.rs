@@ -230,6 +230,8 @@ mod tests {
             ("/a/.", "/a/"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a%20b", "/a%20b"),
+            ("/%61;x=1", "/a;x=1"),
+            ("/a%2541", "/a%2541"),
         ] {
             assert_eq!(normal(spelled).as_deref(), Ok(wanted), "{spelled}");
         }
@@ -260,6 +262,8 @@ mod tests {
             ("/a/%252e%252e/b", PathError::Escapes),
             ("/a/%25252e%25252e/b", PathError::Escapes),
             ("/a/..;/b", PathError::Escapes),
+            ("/a/.;x/b", PathError::Escapes),
+            ("/a/%252e/b", PathError::Escapes),
             ("/a/..%252fb", PathError::Escapes),
         ] {
             assert_eq!(normal(path), Err(error), "{path}");
