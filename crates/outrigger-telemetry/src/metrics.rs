@@ -36,6 +36,11 @@ pub struct Metrics {
     rejections: Family<Counter>,
     retries: Family<Counter>,
     retries_forbidden: Family<Counter>,
+    spared: Family<Counter>,
+    faults: Family<Counter>,
+    fallbacks: Family<Counter>,
+    mirrors: Family<Counter>,
+    shedding: Family<Gauge>,
     circuit_state: Family<Gauge>,
     circuit_transitions: Family<Counter>,
     ejections: Family<Counter>,
@@ -179,7 +184,7 @@ impl Metrics {
         // Together 984 KiB; the rest is for help lines and what has no labels.
         Self {
             resource,
-            client_duration: Family::new(&c::CLIENT_DURATION, 2, 448 * KIB),
+            client_duration: Family::new(&c::CLIENT_DURATION, 2, 400 * KIB),
             server_duration: Family::new(&c::SERVER_DURATION, 1, 96 * KIB),
             server_active: Gauge::default(),
             try_duration: Family::new(&c::TRY_DURATION, 1, 120 * KIB),
@@ -187,6 +192,11 @@ impl Metrics {
             rejections: Family::new(&c::REJECTIONS, 1, 16 * KIB),
             retries: Family::new(&c::RETRIES, 1, 8 * KIB),
             retries_forbidden: Family::new(&c::RETRIES_FORBIDDEN, 1, 8 * KIB),
+            spared: Family::new(&c::SPARED, 1, 8 * KIB),
+            faults: Family::new(&c::FAULTS, 1, 8 * KIB),
+            fallbacks: Family::new(&c::FALLBACKS, 1, 8 * KIB),
+            mirrors: Family::new(&c::MIRRORS, 1, 16 * KIB),
+            shedding: Family::new(&c::SHEDDING, 0, 4 * KIB),
             circuit_state: Family::new(&c::CIRCUIT_STATE, 1, 16 * KIB),
             circuit_transitions: Family::new(&c::CIRCUIT_TRANSITIONS, 1, 16 * KIB),
             ejections: Family::new(&c::EJECTIONS, 1, 8 * KIB),
@@ -254,6 +264,11 @@ impl Metrics {
         family(&c::REJECTIONS, read(&self.rejections));
         family(&c::RETRIES, read(&self.retries));
         family(&c::RETRIES_FORBIDDEN, read(&self.retries_forbidden));
+        family(&c::SPARED, read(&self.spared));
+        family(&c::FAULTS, read(&self.faults));
+        family(&c::FALLBACKS, read(&self.fallbacks));
+        family(&c::MIRRORS, read(&self.mirrors));
+        family(&c::SHEDDING, read(&self.shedding));
         family(&c::CIRCUIT_STATE, read(&self.circuit_state));
         family(&c::CIRCUIT_TRANSITIONS, read(&self.circuit_transitions));
         family(&c::EJECTIONS, read(&self.ejections));

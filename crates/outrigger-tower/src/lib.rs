@@ -38,10 +38,14 @@
 //! | --- | --- |
 //! | [`ContextLayer`] makes the context | [`RefuseLayer`] answers what we refuse |
 //! | [`ObserveLayer`] tells how it ended | [`InboundLayer`] makes the context |
-//! | [`RateLimitLayer`] the caller's own use | [`ObserveLayer`] |
-//! | [`TimeoutLayer`] timeout and deadline, one timer | [`DeadlineLayer`] |
-//! | [`CircuitBreakerLayer`] | [`ConcurrencyLayer`] |
-//! | [`RetryLayer`], [`HedgeLayer`] with guard and budget | [`RateLimitLayer`] |
+//! | [`RateLimitLayer`], [`RateRulesLayer`] the caller's own use | [`TellRefusedLayer`] tells refusals |
+//! | [`HeaderEditLayer`] | [`DeadlineLayer`] |
+//! | [`FaultLayer`] failures on purpose | [`ShedLayer`] by CPU |
+//! | [`TimeoutLayer`] timeout and deadline, one timer | [`ConcurrencyLayer`] |
+//! | [`MirrorLayer`] copies | [`RateRulesLayer`], [`RateLimitLayer`] |
+//! | [`SplitLayer`] the subset | [`BodyLimitLayer`] |
+//! | [`FallbackLayer`], [`CircuitBreakerLayer`] | |
+//! | [`RetryLayer`], [`HedgeLayer`] with guard and budget | |
 //! | [`BalanceLayer`] the pick and its outcome | |
 //! | [`ConcurrencyLayer`] capacity | |
 //! | [`PerTryTimeoutLayer`] | |

@@ -94,6 +94,16 @@ catalogue! {
         "Tries after the first";
     RETRIES_FORBIDDEN = "outrigger.retries.forbidden", "{try}", Counter, [SERVICE, "outrigger.why"],
         "Tries that would have been right and were not made";
+    SPARED = "outrigger.spared", "{request}", Counter, [SERVICE, "outrigger.rule", "outrigger.reason"],
+        "Requests that rules would have refused, were they not only observed";
+    FAULTS = "outrigger.faults", "{fault}", Counter, [SERVICE, ROUTE, "outrigger.kind"],
+        "Faults injected on purpose";
+    FALLBACKS = "outrigger.fallbacks", "{request}", Counter, [SERVICE, ROUTE, "outrigger.kind"],
+        "Requests answered in another way while a circuit was open";
+    MIRRORS = "outrigger.mirrors", "{request}", Counter, [SERVICE, ROUTE, "outrigger.result"],
+        "Copies of requests, and what became of them";
+    SHEDDING = "outrigger.shedding", "{state}", Gauge, [SERVICE],
+        "1 while requests are turned away for want of CPU";
     CIRCUIT_STATE = "outrigger.circuit.state", "{state}", Gauge, [SERVICE, ROUTE],
         "0 closed, 1 half-open, 2 open";
     CIRCUIT_TRANSITIONS = "outrigger.circuit.transitions", "{transition}", Counter,

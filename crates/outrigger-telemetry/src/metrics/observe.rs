@@ -1,6 +1,6 @@
 //! Events become numbers.
 
-use outrigger_core::{CircuitState, Event, Freshness, Observe, Refusal};
+use outrigger_core::{CircuitState, Event, Freshness, Observe, Refusal, RouteName, ServiceName};
 
 use super::{Label, Metrics};
 
@@ -45,6 +45,20 @@ impl Observe for Metrics {
             Event::RetryForbidden { service, why } => {
                 let labels = [Label::Text(service.as_str()), Label::Text(why)];
                 self.retries_forbidden.with(&labels, |counter| counter.add(1));
+            }
+            Event::Spared { service, reason, rule, .. } => {
+                let reason = Label::Text(reason.as_str());
+                let labels = [Label::Text(service.as_str()), Label::Text(rule), reason];
+                self.spared.with(&labels, |counter| counter.add(1));
+            }
+            Event::FaultInjected { service, route, kind } => {
+                self.faults.with(&of_route(service, route, kind), |counter| counter.add(1));
+            }
+            Event::FallbackServed { service, route, kind } => {
+                self.fallbacks.with(&of_route(service, route, kind), |counter| counter.add(1));
+            }
+            Event::Mirrored { service, route, result } => {
+                self.mirrors.with(&of_route(service, route, result), |counter| counter.add(1));
             }
             _ => self.observe_state(event),
         }
@@ -101,6 +115,10 @@ impl Metrics {
                     self.registry_errors.with(&[Label::Text(class)], |counter| counter.add(1));
                 }
             }
+            Event::Shedding { service, begins, .. } => {
+                let service = [Label::Text(service.as_str())];
+                self.shedding.with(&service, |gauge| gauge.set(begins.into()));
+            }
             Event::PolicyChanged { service, version, source } => {
                 let service = Label::Text(service.as_str());
                 let number = i64::try_from(version.0).unwrap_or(i64::MAX);
@@ -122,6 +140,11 @@ impl Metrics {
             _ => {}
         }
     }
+}
+
+/// The labels of what happens on a route.
+fn of_route<'a>(service: &'a ServiceName, route: &'a RouteName, what: &'a str) -> [Label<'a>; 3] {
+    [Label::Text(service.as_str()), Label::Text(route.as_str()), Label::Text(what)]
 }
 
 const fn class(status: u16) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use outrigger_core::{
     CircuitState, EjectionCause, Endpoint, Event, FailureKind, Freshness, Instance, InstanceId,
-    Observe, Outcome, RegistrationState, Rejected, RouteName, ServiceName,
+    Observe, Outcome, Ratio, Reason, RegistrationState, Rejected, RouteName, ServiceName,
 };
 use outrigger_telemetry::{CATALOGUE, MAX_PAGE, MetricKind, Metrics};
 
@@ -237,6 +237,14 @@ fn storm(metrics: &Metrics, rounds: u64) {
         metrics.observe(&Event::Rejected { rejected: &rejected, route: &route });
         metrics.observe(&Event::Retried { service: &service, attempt: 1, hedge: false });
         metrics.observe(&Event::RetryForbidden { service: &service, why: "attempts" });
+        let (reason, rule) = (Reason::RateLimited, name(128));
+        let (service, route, rule) = (&service, &route, &*rule);
+        metrics.observe(&Event::Spared { service, route, reason, rule });
+        metrics.observe(&Event::FaultInjected { service, route, kind: "delay" });
+        metrics.observe(&Event::FallbackServed { service, route, kind: "service" });
+        metrics.observe(&Event::Mirrored { service, route, result: "incomplete" });
+        metrics.observe(&Event::Shedding { service, admits: Ratio::HALF, begins: true });
+        let (service, route) = (service.clone(), route.clone());
         metrics.observe(&Event::CircuitChanged {
             service: &service,
             route: &route,
@@ -287,6 +295,10 @@ fn a_storm_of_names_leaves_the_page_small_and_the_sums_true() {
         "outrigger_tries_total",
         "outrigger_rejections_total",
         "outrigger_retries_total",
+        "outrigger_spared_total",
+        "outrigger_faults_total",
+        "outrigger_fallbacks_total",
+        "outrigger_mirrors_total",
         "outrigger_ejections_total",
         "outrigger_set_changes_total",
     ] {
