@@ -34,6 +34,7 @@ mod hash_on;
 mod layer;
 mod service;
 
+pub(crate) use flight::Flight;
 pub use flight::Seat;
 pub use future::ResponseFuture;
 pub use hash_on::HashOn;

@@ -28,6 +28,7 @@ mod future;
 mod layer;
 mod service;
 
+pub(crate) use flight::Flight as CircuitFlight;
 pub use flight::CircuitGuard;
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;

@@ -51,6 +51,8 @@
 //! | [`PerTryTimeoutLayer`] | |
 //! | [`StampLayer`] headers, then the pool | |
 //!
+//! [`FusedLayer`] walks the caller's side, from [`ObserveLayer`] to [`StampLayer`], in one future.
+//!
 //! Where to look next: the rules themselves are in `outrigger-balance`, `-limit`, `-breaker` and
 //! `-retry`; the `outrigger` crate builds whole stacks.
 
@@ -64,6 +66,7 @@ mod dice;
 mod elsewhere;
 pub mod fallback;
 pub mod fault;
+pub mod fused;
 mod guarded_body;
 pub mod header_edit;
 pub mod hedge;
@@ -93,6 +96,7 @@ pub use dice::Dice;
 pub use elsewhere::{Elsewhere, ElsewhereBody};
 pub use fallback::{Fallback, FallbackAnswer, FallbackBody, FallbackLayer, FixedAnswer};
 pub use fault::{FaultLayer, FaultRule, InjectFault};
+pub use fused::{Fused, FusedLayer, FusedRules};
 pub use guarded_body::{BodyEnd, Guard, GuardedBody};
 pub use header_edit::{EditHeaders, HeaderEditError, HeaderEditLayer, HeaderEdits};
 pub use hedge::{Hedge, HedgeLayer};

@@ -40,6 +40,7 @@ mod future;
 mod layer;
 mod service;
 
+pub(crate) use future::About;
 pub use future::ResponseFuture;
 pub use layer::ObserveLayer;
 pub use service::Observed;

@@ -31,6 +31,7 @@ mod layer;
 mod service;
 
 pub use future::ResponseFuture;
+pub(crate) use future::write;
 pub use key_of::{ClientAddress, KeyOf};
 pub use layer::RateLimitLayer;
 pub use service::LimitRate;

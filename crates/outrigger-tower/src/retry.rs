@@ -58,6 +58,7 @@ mod layer;
 mod replay_body;
 mod service;
 
+pub(crate) use future::{Next, decide, remember, tell_forbidden, tell_retried};
 pub use future::{ResponseFuture, RetryGuard};
 pub(crate) use kept::Kept;
 pub use layer::RetryLayer;

@@ -34,4 +34,5 @@ mod service;
 pub use body::TimedBody;
 pub use future::ResponseFuture;
 pub use layer::{DeadlineLayer, TimeoutLayer};
+pub(crate) use service::Bounds;
 pub use service::Timeout;

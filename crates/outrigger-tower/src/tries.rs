@@ -4,8 +4,11 @@ use std::error::Error;
 use std::iter;
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use outrigger_core::{BoxError, MAX_ATTEMPT, header};
+use outrigger_retry::guard;
+
+use crate::server;
 
 /// The error of a request for which more than one try was made; the last try's is its source.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,31 @@ pub struct TriesMade(pub u8);
 /// try goes elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedBy(pub SocketAddr);
+
+/// Tells whoever is told of it how many tries were made by us, `again` of them after the first.
+pub(crate) fn tell<B>(
+    result: Result<Response<B>, BoxError>,
+    again: u8,
+) -> Result<Response<B>, BoxError> {
+    match result {
+        Ok(mut response) => {
+            // What was tried below matters to whoever is served by this call, and to the sum.
+            if again > 0 || server::is_serving() {
+                let all = guard::read_tries(response.headers()).saturating_add(again);
+                if again > 0 {
+                    write(response.headers_mut(), all);
+                    response.extensions_mut().insert(TriesMade(again + 1));
+                }
+                server::note_tries(all);
+            }
+            Ok(response)
+        }
+        Err(error) => {
+            server::note_tries(again + 1);
+            Err(AfterTries::wrap(again + 1, error))
+        }
+    }
+}
 
 /// Says in a response's head that more than one try was made for it.
 pub(crate) fn write(headers: &mut HeaderMap, tries: u8) {

@@ -19,8 +19,9 @@ use outrigger_core::{
 use outrigger_limit::{ConcurrencyLimit, RateLimit, RateLimitConfig};
 use outrigger_retry::{Budget, RetryConfig, RetryRule};
 use outrigger_tower::{
-    BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, ObserveLayer,
-    PerTryTimeoutLayer, RateLimitLayer, ReplayBody, RetryLayer, StampLayer, TimeoutLayer, clock,
+    BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, FusedLayer, FusedRules,
+    ObserveLayer, PerTryTimeoutLayer, RateLimitLayer, ReplayBody, RetryLayer, StampLayer,
+    TimeoutLayer, clock,
 };
 use tower::{Service, ServiceBuilder};
 
@@ -54,7 +55,35 @@ impl Observe for Counts {
     }
 }
 
-fn stack() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
+/// The same rules in one future.
+fn fused() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
+    let stock: ServiceName = "stock".parse().expect("valid");
+    let now = clock::now();
+    let retry = RetryConfig::default();
+    let rule = RetryRule::new(&retry).expect("valid").into();
+    let budget = Budget::new(&retry.budget, now);
+    let observers = Observers::none().with(Arc::new(Counts));
+    let rate = RateLimitConfig::new("1000000/s".parse().expect("valid"));
+    let rate = Arc::new(RateLimit::new(rate, now).expect("valid"));
+    let circuit = Breaker::new(BreakerConfig::default(), 7, now).expect("valid");
+    let mut rules = FusedRules::new(
+        ObserveLayer::new(stock.clone(), observers.clone()),
+        RetryLayer::new(stock.clone(), rule, budget).with_observers(observers.clone()),
+        BalanceLayer::new(set()).with_observers(observers),
+    );
+    rules.limits = vec![RateLimitLayer::new(stock.clone(), rate)];
+    rules.timeout = TimeoutLayer::new(Duration::from_secs(15));
+    rules.circuit = Some(CircuitBreakerLayer::new(stock.clone(), circuit));
+    rules.capacity = Some(ConcurrencyLayer::new(stock.clone(), ConcurrencyLimit::new(1_024)));
+    rules.per_try = PerTryTimeoutLayer::maybe(Some(Duration::from_secs(1)));
+    rules.stamp = StampLayer::new().with_caller("orders".parse().expect("valid"));
+    ServiceBuilder::new()
+        .layer(ContextLayer::new(stock))
+        .layer(FusedLayer::new(rules))
+        .service(Prompt)
+}
+
+fn set() -> EndpointSet {
     let stock: ServiceName = "stock".parse().expect("valid");
     let now = clock::now();
     let set = EndpointSet::new(SetOptions::new(stock.clone()), now).expect("valid");
@@ -64,6 +93,12 @@ fn stack() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
         Endpoint::new(Arc::new(Instance::new(id, stock.clone(), address)), address)
     };
     set.update(Members::new(1, (1..=5).map(endpoint).collect()), now);
+    set
+}
+
+fn stack() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
+    let stock: ServiceName = "stock".parse().expect("valid");
+    let now = clock::now();
     let rate = RateLimitConfig::new("1000000/s".parse().expect("valid"));
     let rate = Arc::new(RateLimit::new(rate, now).expect("valid"));
     let circuit = Breaker::new(BreakerConfig::default(), 7, now).expect("valid");
@@ -78,7 +113,7 @@ fn stack() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
         .layer(TimeoutLayer::new(Duration::from_secs(15)))
         .layer(CircuitBreakerLayer::new(stock.clone(), circuit))
         .layer(RetryLayer::new(stock.clone(), rule, budget).with_observers(observers.clone()))
-        .layer(BalanceLayer::new(set).with_observers(observers))
+        .layer(BalanceLayer::new(set()).with_observers(observers))
         .layer(ConcurrencyLayer::new(stock.clone(), ConcurrencyLimit::new(1_024)))
         .layer(PerTryTimeoutLayer::maybe(Some(Duration::from_secs(1))))
         .layer(StampLayer::new().with_caller("orders".parse().expect("valid")))
@@ -109,9 +144,7 @@ where
     }
 }
 
-#[test]
-fn a_call_through_every_layer_allocates_nothing() {
-    let mut service = stack();
+fn allocates_nothing<S: Service<Bare, Error = BoxError>>(mut service: S) {
     // What is kept per thread and per service is made by the first calls.
     for _ in 0..100 {
         exchange(&mut service, request());
@@ -124,6 +157,16 @@ fn a_call_through_every_layer_allocates_nothing() {
     });
     // The list of requests itself is freed within, not allocated.
     assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn a_call_through_every_layer_allocates_nothing() {
+    allocates_nothing(stack());
+}
+
+#[test]
+fn a_call_through_all_rules_in_one_future_allocates_nothing() {
+    allocates_nothing(fused());
 }
 
 /// A limit, stated rather than hidden: `bytes` shares a buffer that it owns alone at the first

@@ -15,7 +15,7 @@ use crate::{ServedBy, clock};
 
 /// A try from its pick to its response's head.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     rule: Arc<BalanceLayer>,
     pick: Option<Pick>,
     began: Instant,
@@ -43,14 +43,17 @@ impl Flight {
         }
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         self.pick.as_ref().expect("a flight has its pick until it lands").endpoint()
     }
 
     /// Judges the try at its head, or at its end without one.
-    pub(super) fn land<B>(mut self, result: &mut Result<Response<B>, BoxError>) -> Option<Seat> {
+    pub(crate) fn land<B>(
+        mut self,
+        result: &mut Result<Response<B>, BoxError>,
+        now: Instant,
+    ) -> Option<Seat> {
         let pick = self.pick.take()?;
-        let now = clock::now();
         let signal = signal_of(result);
         let outcome = match signal {
             Signal::Rejected => Outcome::Ignored,

@@ -7,7 +7,7 @@ use outrigger_core::{BoxError, Rejected};
 use pin_project_lite::pin_project;
 
 use super::flight::{Flight, Seat};
-use crate::GuardedBody;
+use crate::{GuardedBody, clock};
 
 pin_project! {
     /// The answer of the chosen endpoint, or the refusal for want of one.
@@ -52,7 +52,7 @@ where
             StateProj::Picked { inner, flight } => {
                 let mut result = ready!(inner.poll(cx)).map_err(Into::into);
                 let flight = flight.take().expect("a future is not polled after it is ready");
-                let seat = flight.land(&mut result).expect("a flight lands once");
+                let seat = flight.land(&mut result, clock::now()).expect("a flight lands once");
                 Poll::Ready(
                     result.map(|response| response.map(|body| GuardedBody::new(body, seat))),
                 )

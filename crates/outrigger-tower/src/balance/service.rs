@@ -26,7 +26,11 @@ impl<S> Balance<S> {
         Self { inner, rule }
     }
 
-    fn pick<B>(&self, context: &Context, request: &Request<B>) -> Result<Flight, Rejected> {
+    pub(crate) fn pick<B>(
+        &self,
+        context: &Context,
+        request: &Request<B>,
+    ) -> Result<Flight, Rejected> {
         // Before the first try nothing was waited for, so the request's start is now.
         let now = if context.tried.is_none() { context.started } else { clock::now() };
         let rule = &*self.rule;

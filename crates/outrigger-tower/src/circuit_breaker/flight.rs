@@ -10,7 +10,7 @@ use crate::signal::Ends;
 
 /// An admitted call until its response's head.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     circuit: Breaker,
     permit: Option<Permit>,
     classifier: Classifier,
@@ -30,8 +30,7 @@ impl Flight {
     }
 
     /// Tells the circuit; what comes back watches the body.
-    pub(super) fn land(mut self, signal: Signal) -> CircuitGuard {
-        let now = clock::now();
+    pub(crate) fn land(mut self, signal: Signal, now: Instant) -> CircuitGuard {
         let outcome = match signal {
             // We refused it further in: that says nothing about the service.
             Signal::Rejected => Outcome::Ignored,

@@ -7,8 +7,8 @@ use outrigger_core::{BoxError, Rejected};
 use pin_project_lite::pin_project;
 
 use super::flight::{CircuitGuard, Flight};
-use crate::GuardedBody;
 use crate::signal::signal_of;
+use crate::{GuardedBody, clock};
 
 pin_project! {
     /// The answer, or the circuit's refusal.
@@ -51,7 +51,7 @@ where
             StateProj::Admitted { inner, flight } => {
                 let result = ready!(inner.poll(cx)).map_err(Into::into);
                 let flight = flight.take().expect("a future is not polled after it is ready");
-                let guard = flight.land(signal_of(&result));
+                let guard = flight.land(signal_of(&result), clock::now());
                 Poll::Ready(
                     result.map(|response| response.map(|body| GuardedBody::new(body, guard))),
                 )

@@ -34,6 +34,30 @@ impl<S> CircuitBreaker<S> {
     ) -> Self {
         Self { inner, service, circuit, classifier }
     }
+
+    /// Asks the circuit.
+    pub(crate) fn admit(&self, context: &Context) -> Result<Flight, Rejected> {
+        let now = context.started;
+        let admitted = self.circuit.admit(now);
+        if let Some(receipt) = &context.receipt {
+            let state = match &admitted {
+                Ok(permit) if permit.is_probe() => CircuitState::HalfOpen,
+                Ok(permit) if permit.is_spared() => CircuitState::Open,
+                Ok(_) => CircuitState::Closed,
+                Err(open) => open.state,
+            };
+            let at = now.saturating_duration_since(context.started);
+            receipt.push(at, Decision::Circuit { state, admitted: admitted.is_ok() });
+        }
+        match admitted {
+            Ok(permit) => Ok(Flight::new(self.circuit.clone(), permit, self.classifier, context)),
+            Err(open) => Err(Rejected::CircuitOpen {
+                service: self.service.clone(),
+                route: RouteName::clone(&context.route),
+                retry_after: open.retry_after,
+            }),
+        }
+    }
 }
 
 impl<S, R, B> Service<R> for CircuitBreaker<S>
@@ -54,29 +78,9 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context_or_insert_with(|| Context::new(clock::now()));
-        let now = context.started;
-        let admitted = self.circuit.admit(now);
-        if let Some(receipt) = &context.receipt {
-            let state = match &admitted {
-                Ok(permit) if permit.is_probe() => CircuitState::HalfOpen,
-                Ok(permit) if permit.is_spared() => CircuitState::Open,
-                Ok(_) => CircuitState::Closed,
-                Err(open) => open.state,
-            };
-            let at = now.saturating_duration_since(context.started);
-            receipt.push(at, Decision::Circuit { state, admitted: admitted.is_ok() });
-        }
-        match admitted {
-            Ok(permit) => {
-                let circuit = self.circuit.clone();
-                let flight = Flight::new(circuit, permit, self.classifier, context);
-                ResponseFuture::admitted(self.inner.call(request), flight)
-            }
-            Err(open) => ResponseFuture::rejected(Rejected::CircuitOpen {
-                service: self.service.clone(),
-                route: RouteName::clone(&context.route),
-                retry_after: open.retry_after,
-            }),
+        match self.admit(context) {
+            Ok(flight) => ResponseFuture::admitted(self.inner.call(request), flight),
+            Err(rejected) => ResponseFuture::rejected(rejected),
         }
     }
 }

@@ -3,12 +3,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
-use outrigger_core::{BoxError, FailureKind, Rejected};
+use outrigger_core::{BoxError, Rejected};
 use pin_project_lite::pin_project;
 
 use super::ConcurrencyPermit;
 use crate::GuardedBody;
-use crate::signal::{failure_of, signal_of_error};
 
 pin_project! {
     /// The answer, or the refusal for want of a permit.
@@ -54,10 +53,7 @@ where
                 Poll::Ready(match result {
                     Ok(response) => Ok(response.map(|body| GuardedBody::new(body, permit))),
                     Err(error) => {
-                        let late = [FailureKind::Timeout, FailureKind::TryTimeout];
-                        if failure_of(signal_of_error(&error)).is_some_and(|k| late.contains(&k)) {
-                            permit.overloaded();
-                        }
+                        permit.fail(&error);
                         Err(error)
                     }
                 })

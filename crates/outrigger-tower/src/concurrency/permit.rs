@@ -1,9 +1,11 @@
 use std::time::Instant;
 
+use outrigger_core::{BoxError, FailureKind};
 use outrigger_limit::{AdaptiveLimit, AdaptivePermit, ConcurrencyLimit, Full, Permit};
 
 use crate::clock;
 use crate::guarded_body::{BodyEnd, Guard};
+use crate::signal::{failure_of, signal_of_error};
 
 #[derive(Clone, Debug)]
 pub(super) enum Bound {
@@ -40,10 +42,12 @@ enum Kind {
 }
 
 impl ConcurrencyPermit {
-    /// Ends a request that an overloaded service did not serve: for an adaptive bound a sign to
-    /// come down.
-    pub(super) fn overloaded(self) {
-        if let Kind::Adaptive(permit) = self.0 {
+    /// Ends a request without an answer. That time ran out shows an overloaded service: for an
+    /// adaptive bound a sign to come down.
+    pub(crate) fn fail(self, error: &BoxError) {
+        let Kind::Adaptive(permit) = self.0 else { return };
+        let late = [FailureKind::Timeout, FailureKind::TryTimeout];
+        if failure_of(signal_of_error(error)).is_some_and(|kind| late.contains(&kind)) {
             permit.complete(true, clock::now());
         }
     }

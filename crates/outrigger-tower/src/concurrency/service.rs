@@ -29,6 +29,22 @@ impl<S> LimitConcurrency<S> {
     ) -> Self {
         Self { inner, service, name, bound }
     }
+
+    /// Takes a permit.
+    pub(crate) fn admit(&self, context: &Context) -> Result<ConcurrencyPermit, Rejected> {
+        let admitted = self.bound.try_acquire(context.started);
+        if let Some(receipt) = &context.receipt {
+            let (limit, remaining) = (self.name, Some(self.bound.left()));
+            let at = clock::now().saturating_duration_since(context.started);
+            let admitted = admitted.is_ok();
+            receipt.push(at, Decision::Limited { limit, admitted, remaining });
+        }
+        admitted.map_err(|full| Rejected::Overloaded {
+            service: self.service.clone(),
+            limit: full.limit,
+            retry_after: None,
+        })
+    }
 }
 
 impl<S, R, B> Service<R> for LimitConcurrency<S>
@@ -48,20 +64,9 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context_or_insert_with(|| Context::new(clock::now()));
-        let admitted = self.bound.try_acquire(context.started);
-        if let Some(receipt) = &context.receipt {
-            let (limit, remaining) = (self.name, Some(self.bound.left()));
-            let at = clock::now().saturating_duration_since(context.started);
-            let admitted = admitted.is_ok();
-            receipt.push(at, Decision::Limited { limit, admitted, remaining });
-        }
-        match admitted {
+        match self.admit(context) {
             Ok(permit) => ResponseFuture::admitted(self.inner.call(request), permit),
-            Err(full) => ResponseFuture::rejected(Rejected::Overloaded {
-                service: self.service.clone(),
-                limit: full.limit,
-                retry_after: None,
-            }),
+            Err(rejected) => ResponseFuture::rejected(rejected),
         }
     }
 }

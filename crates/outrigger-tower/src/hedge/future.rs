@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use outrigger_core::{BoxError, Decision, Event, Outcome};
-use outrigger_retry::{InFlight, RetryPermit, Signal, guard};
+use outrigger_retry::{InFlight, RetryPermit, Signal};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -17,7 +17,7 @@ use super::HedgeLayer;
 use crate::retry::Kept;
 use crate::signal::signal_of;
 use crate::timer::Timer;
-use crate::{AfterTries, GuardedBody, HttpCall, ReplayBody, TriesMade, clock, server, tries};
+use crate::{GuardedBody, HttpCall, ReplayBody, clock, tries};
 
 /// What a request holds of its destination's budget until its response's body ends.
 pub type HedgeGuard = (Option<InFlight>, Option<RetryPermit>);
@@ -195,21 +195,8 @@ fn finish<RB: Body>(
     permit: Option<RetryPermit>,
     sent: u8,
 ) -> Result<Response<GuardedBody<RB, HedgeGuard>>, BoxError> {
-    match result {
-        Ok(mut response) => {
-            let all = guard::read_tries(response.headers()).saturating_add(sent);
-            if sent > 0 {
-                tries::write(response.headers_mut(), all);
-                response.extensions_mut().insert(TriesMade(sent + 1));
-            }
-            server::note_tries(all);
-            Ok(response.map(|body| GuardedBody::new(body, (in_flight, permit))))
-        }
-        Err(error) => {
-            server::note_tries(sent + 1);
-            Err(AfterTries::wrap(sent + 1, error))
-        }
-    }
+    let response = tries::tell(result, sent)?;
+    Ok(response.map(|body| GuardedBody::new(body, (in_flight, permit))))
 }
 
 impl<S, R, RB> fmt::Debug for ResponseFuture<S, R, RB>

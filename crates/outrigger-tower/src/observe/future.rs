@@ -27,7 +27,7 @@ pin_project! {
 
 /// What an observer is told beside the answer.
 #[derive(Debug)]
-pub(super) struct About {
+pub(crate) struct About {
     pub(super) rule: Arc<ObserveLayer>,
     pub(super) service: Option<ServiceName>,
     pub(super) route: RouteName,
@@ -54,15 +54,14 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
         if let Some(about) = this.about.take() {
-            about.tell(&result);
+            about.tell(&result, clock::now());
         }
         Poll::Ready(result)
     }
 }
 
 impl About {
-    fn tell<B>(&self, result: &Result<Response<B>, BoxError>) {
-        let now = clock::now();
+    pub(crate) fn tell<B>(&self, result: &Result<Response<B>, BoxError>, now: Instant) {
         let elapsed = now.saturating_duration_since(self.started);
         let signal = signal_of(result);
         let refusal = result.as_ref().err().and_then(|error| Refusal::of(&**error));

@@ -20,6 +20,21 @@ impl<S> Observed<S> {
     pub(super) const fn new(inner: S, rule: Arc<ObserveLayer>) -> Self {
         Self { inner, rule }
     }
+
+    /// What is to be told at the end, if anybody listens.
+    pub(crate) fn about(&self, context: &Context, method: &Method) -> Option<About> {
+        let listened = !self.rule.observers.is_empty();
+        // A receipt is kept for sampled requests only, an observer for nearly all.
+        (listened || context.receipt.is_some()).then(|| About {
+            rule: Arc::clone(&self.rule),
+            service: context.service.clone(),
+            route: context.route.clone(),
+            started: context.started,
+            deadline: context.deadline,
+            receipt: context.receipt.clone(),
+            method: word(method),
+        })
+    }
 }
 
 impl<S, R, B> Service<R> for Observed<S>
@@ -36,19 +51,12 @@ where
     }
 
     fn call(&mut self, mut request: R) -> Self::Future {
-        let listened = !self.rule.observers.is_empty();
-        let context = request.context_or_insert_with(|| Context::new(clock::now()));
-        // A receipt is kept for sampled requests only, an observer for nearly all.
-        let about = (listened || context.receipt.is_some()).then(|| About {
-            rule: Arc::clone(&self.rule),
-            service: context.service.clone(),
-            route: context.route.clone(),
-            started: context.started,
-            deadline: context.deadline,
-            receipt: context.receipt.clone(),
-            method: "_OTHER",
-        });
-        let about = about.map(|about| About { method: word(request.request().method()), ..about });
+        let now = request.context_or_insert_with(|| Context::new(clock::now())).started;
+        let method = request.request().method();
+        let about = match request.context() {
+            Some(context) => self.about(context, method),
+            None => self.about(&Context::new(now), method),
+        };
         ResponseFuture::new(self.inner.call(request), about)
     }
 }

@@ -1,5 +1,5 @@
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger_core::BoxError;
 use tower_service::Service;
@@ -21,6 +21,11 @@ impl<S> PerTryTimeout<S> {
     pub(super) const fn new(inner: S, span: Option<Duration>) -> Self {
         Self { inner, span }
     }
+
+    /// When a try that begins now is over.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.span.and_then(|span| clock::now().checked_add(span))
+    }
 }
 
 impl<S, R> Service<R> for PerTryTimeout<S>
@@ -36,7 +41,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let until = self.span.and_then(|span| clock::now().checked_add(span));
+        let until = self.until();
         ResponseFuture::new(self.inner.call(request), until)
     }
 }

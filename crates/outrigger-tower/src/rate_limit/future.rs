@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use outrigger_core::{BoxError, Rejected, header};
 use pin_project_lite::pin_project;
 
@@ -45,10 +45,8 @@ where
         match self.project().state.project() {
             StateProj::Admitted { inner, tell } => {
                 let mut response = ready!(inner.poll(cx)).map_err(Into::into)?;
-                if let Some((limit, remaining)) = *tell {
-                    let headers = response.headers_mut();
-                    headers.insert(header::RATELIMIT_LIMIT, HeaderValue::from(limit));
-                    headers.insert(header::RATELIMIT_REMAINING, HeaderValue::from(remaining));
+                if let Some(tell) = *tell {
+                    write(response.headers_mut(), tell);
                 }
                 Poll::Ready(Ok(response))
             }
@@ -58,4 +56,10 @@ where
             }
         }
     }
+}
+
+/// Tells the bucket's size and what is left in it.
+pub(crate) fn write(headers: &mut HeaderMap, (limit, remaining): (u32, u32)) {
+    headers.insert(header::RATELIMIT_LIMIT, HeaderValue::from(limit));
+    headers.insert(header::RATELIMIT_REMAINING, HeaderValue::from(remaining));
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use http::Response;
+use http::{Request, Response};
 use outrigger_core::{BoxError, Context, Decision, Rejected};
 use tower_service::Service;
 
@@ -23,6 +23,35 @@ impl<S> LimitRate<S> {
     pub(super) const fn new(inner: S, rule: Arc<Rule>) -> Self {
         Self { inner, rule }
     }
+
+    /// Takes a token; what comes back is to be told with the answer, if that was asked for.
+    pub(crate) fn admit<B>(
+        &self,
+        context: &Context,
+        request: &Request<B>,
+    ) -> Result<Option<(u32, u32)>, Rejected> {
+        let (now, rule) = (context.started, &*self.rule);
+        let verdict = match &rule.bucket {
+            Bucket::One(bucket) => bucket.try_acquire(now),
+            Bucket::Keyed(buckets, by) => {
+                buckets.try_acquire(by.key(buckets.key(), context, request), now)
+            }
+        };
+        if let Some(receipt) = &context.receipt {
+            let remaining = Some(verdict.as_ref().map_or(0, |admitted| admitted.remaining));
+            let (limit, admitted) = (rule.name, verdict.is_ok());
+            receipt.push(Default::default(), Decision::Limited { limit, admitted, remaining });
+        }
+        match verdict {
+            Ok(admitted) => Ok(rule.tells.then_some((admitted.limit, admitted.remaining))),
+            Err(limited) => Err(Rejected::RateLimited {
+                service: rule.service.clone(),
+                retry_after: limited.retry_after,
+                limit: Some((limited.limit, limited.remaining)),
+                grpc_status: None,
+            }),
+        }
+    }
 }
 
 impl<S, R, B> Service<R> for LimitRate<S>
@@ -41,33 +70,13 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let now = request.context_or_insert_with(|| Context::new(clock::now())).started;
-        let rule = &*self.rule;
-        let verdict = match &rule.bucket {
-            Bucket::One(bucket) => bucket.try_acquire(now),
-            Bucket::Keyed(buckets, by) => {
-                let key = match request.context() {
-                    Some(context) => by.key(buckets.key(), context, request.request()),
-                    None => by.key(buckets.key(), &Context::new(now), request.request()),
-                };
-                buckets.try_acquire(key, now)
-            }
+        let admitted = match request.context() {
+            Some(context) => self.admit(context, request.request()),
+            None => self.admit(&Context::new(now), request.request()),
         };
-        if let Some(receipt) = request.context().and_then(|context| context.receipt.as_ref()) {
-            let remaining = Some(verdict.as_ref().map_or(0, |admitted| admitted.remaining));
-            let (limit, admitted) = (rule.name, verdict.is_ok());
-            receipt.push(Default::default(), Decision::Limited { limit, admitted, remaining });
-        }
-        match verdict {
-            Ok(admitted) => {
-                let tell = rule.tells.then_some((admitted.limit, admitted.remaining));
-                ResponseFuture::admitted(self.inner.call(request), tell)
-            }
-            Err(limited) => ResponseFuture::rejected(Rejected::RateLimited {
-                service: rule.service.clone(),
-                retry_after: limited.retry_after,
-                limit: Some((limited.limit, limited.remaining)),
-                grpc_status: None,
-            }),
+        match admitted {
+            Ok(tell) => ResponseFuture::admitted(self.inner.call(request), tell),
+            Err(rejected) => ResponseFuture::rejected(rejected),
         }
     }
 }

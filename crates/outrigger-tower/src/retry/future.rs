@@ -8,16 +8,14 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use outrigger_core::{BoxError, Decision, Event, Failed, Tried};
-use outrigger_retry::{
-    InFlight, Reservation, RetryPermit, RetryRule, Situation, Stop, Verdict, guard,
-};
+use outrigger_retry::{InFlight, Reservation, RetryPermit, RetryRule, Situation, Stop, Verdict};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::{Kept, ReplayBody, RetryLayer};
 use crate::signal::signal_of;
-use crate::{AfterTries, GuardedBody, HttpCall, ServedBy, TriesMade, clock, server, tries};
+use crate::{AfterTries, GuardedBody, HttpCall, ServedBy, clock, server, tries};
 
 /// What a request holds of its destination's budget until its response's body ends: its place
 /// among those in flight, and the permit of its last retry.
@@ -46,7 +44,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, RB> {
         Trying { #[pin] inner: F },
-        Waiting { #[pin] sleep: Sleep, next: Option<Next<RB>> },
+        Waiting { #[pin] sleep: Sleep, next: Option<Next<Result<Response<RB>, BoxError>>> },
         // Another try was decided on, and waits for the service to be ready.
         Readying,
         Between,
@@ -55,9 +53,9 @@ pin_project! {
 
 /// What is decided while the other try has not begun: its token, and what is answered if it
 /// cannot begin.
-struct Next<RB> {
-    reservation: Reservation,
-    last: Result<Response<RB>, BoxError>,
+pub(crate) struct Next<T> {
+    pub(crate) reservation: Reservation,
+    pub(crate) last: T,
 }
 
 impl<S, R, RB> ResponseFuture<S, R, RB>
@@ -155,7 +153,7 @@ where
 
 /// Decides on another try; `None` when the try showed nothing that is ever retried, which is found
 /// out without reading the clock.
-fn decide<B, RB>(
+pub(crate) fn decide<B, RB>(
     layer: &RetryLayer,
     kept: &Kept<B>,
     result: &Result<Response<RB>, BoxError>,
@@ -199,7 +197,7 @@ where
 }
 
 /// Makes the next try go elsewhere than the last.
-fn remember<B, RB>(kept: Option<&mut Kept<B>>, last: &Result<Response<RB>, BoxError>) {
+pub(crate) fn remember<B, RB>(kept: Option<&mut Kept<B>>, last: &Result<Response<RB>, BoxError>) {
     let Some(kept) = kept else { return };
     if kept.context.tried.is_some() {
         // From the second try on the balancer writes it down itself.
@@ -216,13 +214,13 @@ fn remember<B, RB>(kept: Option<&mut Kept<B>>, last: &Result<Response<RB>, BoxEr
     kept.context.tried = Some(Arc::new(tried));
 }
 
-fn tell_retried<B>(layer: &RetryLayer, kept: &Kept<B>, retries: u8) {
+pub(crate) fn tell_retried<B>(layer: &RetryLayer, kept: &Kept<B>, retries: u8) {
     let attempt = kept.context.attempt.saturating_add(retries);
     let service = kept.context.service.as_ref().unwrap_or(&layer.service);
     layer.observers.emit(&Event::Retried { service, attempt, hedge: false });
 }
 
-fn tell_forbidden<B>(layer: &RetryLayer, kept: &Kept<B>, why: Stop) {
+pub(crate) fn tell_forbidden<B>(layer: &RetryLayer, kept: &Kept<B>, why: Stop) {
     let Some(by) = why.forbidden_by() else { return };
     if matches!(why, Stop::Budget) {
         // What the budget forbids here nobody above may do instead: each hop has a budget of its
@@ -246,24 +244,8 @@ fn finish<RB: Body>(
     permit: Option<RetryPermit>,
     retries: u8,
 ) -> Result<Response<GuardedBody<RB, RetryGuard>>, BoxError> {
-    match result {
-        Ok(mut response) => {
-            // What was tried below matters to whoever is served by this call, and to the sum.
-            if retries > 0 || server::is_serving() {
-                let all = guard::read_tries(response.headers()).saturating_add(retries);
-                if retries > 0 {
-                    tries::write(response.headers_mut(), all);
-                    response.extensions_mut().insert(TriesMade(retries + 1));
-                }
-                server::note_tries(all);
-            }
-            Ok(response.map(|body| GuardedBody::new(body, (in_flight, permit))))
-        }
-        Err(error) => {
-            server::note_tries(retries + 1);
-            Err(AfterTries::wrap(retries + 1, error))
-        }
-    }
+    let response = tries::tell(result, retries)?;
+    Ok(response.map(|body| GuardedBody::new(body, (in_flight, permit))))
 }
 
 impl<S, R, RB> fmt::Debug for ResponseFuture<S, R, RB>

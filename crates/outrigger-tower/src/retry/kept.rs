@@ -35,19 +35,43 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
         body_limit: usize,
     ) -> (Call<Request<ReplayBody<B>>>, Self) {
         let Call { context, request } = call;
-        let (parts, body) = request.into_parts();
-        let (body, tape) = ReplayBody::record(body, body_limit);
-        let kept = Self {
-            context: context.clone(),
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
-            headers: copy(&parts.headers),
-            // What a user put there is worth its price; nothing is there usually.
-            extensions: (!parts.extensions.is_empty()).then(|| parts.extensions.clone()),
-            body: tape,
-        };
-        (Call::new(context, Request::from_parts(parts, body)), kept)
+        let mut kept = Self::of(context.clone());
+        let request = kept.keep(request, body_limit);
+        (Call::new(context, request), kept)
+    }
+
+    /// Nothing but the context, so far.
+    pub(crate) fn of(context: Context) -> Self {
+        Self {
+            context,
+            method: Method::GET,
+            uri: Uri::default(),
+            version: Version::HTTP_11,
+            headers: Headers::new(),
+            extensions: None,
+            body: Tape::None,
+        }
+    }
+
+    /// Keeps a request; what comes back is the request to send.
+    pub(crate) fn keep(
+        &mut self,
+        request: Request<B>,
+        body_limit: usize,
+    ) -> Request<ReplayBody<B>> {
+        self.method.clone_from(request.method());
+        self.uri.clone_from(request.uri());
+        self.version = request.version();
+        self.headers = copy(request.headers());
+        // What a user put there is worth its price; nothing is there usually.
+        if !request.extensions().is_empty() {
+            self.extensions = Some(request.extensions().clone());
+        }
+        request.map(|body| {
+            let (body, tape) = ReplayBody::record(body, body_limit);
+            self.body = tape;
+            body
+        })
     }
 
     /// Whether all of it can be sent again, now.
@@ -97,6 +121,9 @@ const SPARES: usize = 256;
 const LARGEST: usize = 128;
 
 fn copy(headers: &HeaderMap) -> Headers {
+    if headers.is_empty() {
+        return Headers::new();
+    }
     let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
     let mut copy = spare.unwrap_or_default();
     // Values of one name come in their order, which is all the order that matters.

@@ -10,8 +10,8 @@ use super::Retry;
 #[derive(Clone, Debug)]
 pub struct RetryLayer {
     pub(super) service: ServiceName,
-    pub(super) rule: Arc<RetryRule>,
-    pub(super) budget: Arc<Budget>,
+    pub(crate) rule: Arc<RetryRule>,
+    pub(crate) budget: Arc<Budget>,
     pub(super) observers: Observers,
 }
 

@@ -23,7 +23,7 @@ impl<S> Stamp<S> {
         Self { inner, caller }
     }
 
-    fn stamp<B>(&self, context: &Context, request: &mut Request<B>) {
+    pub(crate) fn stamp<B>(&self, context: &Context, request: &mut Request<B>) {
         // Every gRPC call is one.
         let is_post = *request.method() == Method::POST;
         let headers = request.headers_mut();

@@ -10,6 +10,7 @@ use outrigger_core::{BoxError, Failed, FailureKind};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
+use super::Bounds;
 use crate::clock;
 
 pin_project! {
@@ -20,35 +21,27 @@ pin_project! {
     pub struct TimedBody<B> {
         #[pin]
         body: B,
-        ends: Option<(Instant, FailureKind)>,
         sleep: Option<Pin<Box<Sleep>>>,
-        deadline: Option<Instant>,
-        // Of a stream only; any other body obeys the instant that the timer was made with.
-        idle: Option<Duration>,
+        // `idle` of a stream only; any other body obeys the instant that the timer was made with.
+        bounds: Bounds,
         is_over: bool,
     }
 }
 
 impl<B> TimedBody<B> {
-    pub(super) fn wrap(
-        response: Response<B>,
-        ends: Option<(Instant, FailureKind)>,
-        deadline: Option<Instant>,
-        idle: Option<Duration>,
-    ) -> Response<Self> {
-        let (mut ends, mut stream_idle) = (ends, None);
-        if is_stream(&response) {
-            stream_idle = idle;
-            ends = stream_ends(deadline, idle);
+    pub(crate) const fn new(body: B, bounds: Bounds) -> Self {
+        Self { body, sleep: None, bounds, is_over: false }
+    }
+}
+
+impl Bounds {
+    /// What holds for the body of an answer.
+    pub(crate) fn of<B>(self, response: &Response<B>) -> Self {
+        if is_stream(response) {
+            Self { ends: stream_ends(self.deadline, self.idle), ..self }
+        } else {
+            Self { idle: None, ..self }
         }
-        response.map(|body| Self {
-            body,
-            ends,
-            sleep: None,
-            deadline,
-            idle: stream_idle,
-            is_over: false,
-        })
     }
 }
 
@@ -90,15 +83,16 @@ where
             return Poll::Ready(None);
         }
         if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
-            if this.idle.is_some() && matches!(frame, Some(Ok(_))) {
-                *this.ends = stream_ends(*this.deadline, *this.idle);
-                if let (Some((at, _)), Some(sleep)) = (*this.ends, this.sleep.as_mut()) {
+            if this.bounds.idle.is_some() && matches!(frame, Some(Ok(_))) {
+                let ends = stream_ends(this.bounds.deadline, this.bounds.idle);
+                this.bounds.ends = ends;
+                if let (Some((at, _)), Some(sleep)) = (ends, this.sleep.as_mut()) {
                     sleep.as_mut().reset(at.into());
                 }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let Some((at, kind)) = *this.ends else { return Poll::Pending };
+        let Some((at, kind)) = this.bounds.ends else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
         ready!(sleep.as_mut().poll(cx));
         *this.is_over = true;

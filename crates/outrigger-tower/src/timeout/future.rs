@@ -1,13 +1,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use http::Response;
 use outrigger_core::{BoxError, Failed, FailureKind};
 use pin_project_lite::pin_project;
 
-use super::TimedBody;
+use super::{Bounds, TimedBody};
 use crate::timer::Timer;
 
 pin_project! {
@@ -28,23 +27,16 @@ pin_project! {
             inner: F,
             #[pin]
             timer: Timer<FailureKind>,
-            ends: Option<(Instant, FailureKind)>,
-            deadline: Option<Instant>,
-            idle: Option<Duration>,
+            bounds: Bounds,
         },
         Over { failed: Option<Failed> },
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) const fn running(
-        inner: F,
-        ends: Option<(Instant, FailureKind)>,
-        deadline: Option<Instant>,
-        idle: Option<Duration>,
-    ) -> Self {
-        let timer = Timer::new(ends);
-        Self { state: State::Running { inner, timer, ends, deadline, idle } }
+    pub(super) const fn running(inner: F, bounds: Bounds) -> Self {
+        let timer = Timer::new(bounds.ends);
+        Self { state: State::Running { inner, timer, bounds } }
     }
 
     pub(super) const fn refused(failed: Failed) -> Self {
@@ -62,11 +54,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         let kind = match state.as_mut().project() {
-            StateProj::Running { inner, timer, ends, deadline, idle } => {
+            StateProj::Running { inner, timer, bounds } => {
                 if let Poll::Ready(result) = inner.poll(cx) {
-                    let (ends, deadline, idle) = (*ends, *deadline, *idle);
                     return Poll::Ready(match result {
-                        Ok(response) => Ok(TimedBody::wrap(response, ends, deadline, idle)),
+                        Ok(response) => {
+                            let bounds = bounds.of(&response);
+                            Ok(response.map(|body| TimedBody::new(body, bounds)))
+                        }
                         Err(error) => Err(error.into()),
                     });
                 }

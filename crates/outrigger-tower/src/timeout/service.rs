@@ -1,8 +1,8 @@
 use std::task::{Context as Task, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Response;
-use outrigger_core::{BoxError, Carry, Context, Failed};
+use outrigger_core::{BoxError, Carry, Context, Failed, FailureKind};
 use tower_service::Service;
 
 use super::{ResponseFuture, TimedBody};
@@ -30,6 +30,31 @@ impl<S> Timeout<S> {
     pub(super) const fn new(inner: S, spans: Spans) -> Self {
         Self { inner, spans }
     }
+
+    /// Tells the context when the policy's timeout ends; comes back with what bounds the request.
+    pub(crate) fn bound(&self, context: &mut Context) -> Result<Bounds, Failed> {
+        if let Some(span) = self.spans.timeout {
+            // A deadline beyond the end of time is none.
+            let ours = context.started.checked_add(span);
+            context.timeout = [context.timeout, ours].into_iter().flatten().min();
+        }
+        let (ends, deadline) = (context.ends(), context.deadline);
+        match ends {
+            Some((at, kind)) if at <= context.started => Err(Failed::new(kind)),
+            ends => Ok(Bounds { ends, deadline, idle: self.spans.idle }),
+        }
+    }
+}
+
+/// What bounds one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// When it ends, and what that means.
+    pub(crate) ends: Option<(Instant, FailureKind)>,
+    /// The caller's deadline, which holds for streams too.
+    pub(crate) deadline: Option<Instant>,
+    /// Of a stream.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl<S, R, B> Service<R> for Timeout<S>
@@ -47,17 +72,9 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context_or_insert_with(|| Context::new(clock::now()));
-        if let Some(span) = self.spans.timeout {
-            // A deadline beyond the end of time is none.
-            let ours = context.started.checked_add(span);
-            context.timeout = [context.timeout, ours].into_iter().flatten().min();
+        match self.bound(context) {
+            Ok(bounds) => ResponseFuture::running(self.inner.call(request), bounds),
+            Err(failed) => ResponseFuture::refused(failed),
         }
-        let (ends, deadline) = (context.ends(), context.deadline);
-        if let Some((at, kind)) = ends
-            && at <= context.started
-        {
-            return ResponseFuture::refused(Failed::new(kind));
-        }
-        ResponseFuture::running(self.inner.call(request), ends, deadline, self.spans.idle)
     }
 }

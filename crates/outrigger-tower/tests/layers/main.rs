@@ -6,6 +6,7 @@ mod breaker;
 mod edits;
 mod fallback;
 mod faults;
+mod fused;
 mod hedge;
 mod inbound;
 mod kit;
@@ -15,4 +16,7 @@ mod retry;
 mod server;
 mod split;
 mod stack;
+#[expect(clippy::duplicate_mod, reason = "the same whole stacks, walked in one future")]
+#[path = "stack.rs"]
+mod stack_fused;
 mod timeout;

@@ -14,9 +14,9 @@ use outrigger_core::{BoxError, Dispatch, FailureKind, Observers, ServiceName, he
 use outrigger_limit::{ConcurrencyLimit, RateLimit, RateLimitConfig};
 use outrigger_retry::{Budget, BudgetConfig, Methods, RetryConfig, RetryRule};
 use outrigger_tower::{
-    BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, DeadlineLayer, InboundLayer,
-    ObserveLayer, PerTryTimeoutLayer, RateLimitLayer, RefuseLayer, RefusedBody, ReplayBody,
-    RetryLayer, StampLayer, TimeoutLayer, clock,
+    BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, DeadlineLayer, FusedLayer,
+    FusedRules, InboundLayer, ObserveLayer, PerTryTimeoutLayer, RateLimitLayer, RefuseLayer,
+    RefusedBody, ReplayBody, RetryLayer, StampLayer, TimeoutLayer, clock,
 };
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -67,6 +67,26 @@ impl Caller {
         let rate = RateLimitConfig::new("1000000/s".parse().expect("valid"));
         let rate = RateLimit::new(rate, now).expect("valid");
         let (name, observers) = (self.service, self.observers);
+        if module_path!().ends_with("fused") {
+            let observe = ObserveLayer::new(name.clone(), observers.clone());
+            let retry = RetryLayer::new(name.clone(), rule.into(), budget)
+                .with_observers(observers.clone());
+            let balance = BalanceLayer::new(self.set).with_observers(observers);
+            let mut rules = FusedRules::new(observe, retry, balance);
+            rules.limits = vec![RateLimitLayer::new(name.clone(), Arc::new(rate))];
+            rules.timeout = TimeoutLayer::new(self.timeout);
+            rules.circuit = Some(CircuitBreakerLayer::new(name.clone(), circuit));
+            rules.capacity =
+                Some(ConcurrencyLayer::new(name.clone(), ConcurrencyLimit::new(1_024)));
+            rules.per_try = PerTryTimeoutLayer::maybe(self.retry.per_try_timeout);
+            rules.stamp = StampLayer::new().with_caller("caller".parse().expect("valid"));
+            let stack = ServiceBuilder::new()
+                .layer(ContextLayer::new(name))
+                .layer(FusedLayer::new(rules))
+                .service(wire)
+                .map_response(|response: Response<_>| response.map(drop));
+            return BoxCloneSyncService::new(stack);
+        }
         let stack = ServiceBuilder::new()
             .layer(ContextLayer::new(name.clone()))
             .layer(ObserveLayer::new(name.clone(), observers.clone()))
