@@ -164,11 +164,17 @@ pub(crate) fn written(node: &Node, kind: &Kind) -> String {
             entries.sort_by(|a, b| a.0.name.cmp(&b.0.name));
             pairs(entries.iter().map(|(key, value)| (&*key.name, written(value, of))))
         }
-        (Kind::Table(table) | Kind::OneOf(table), Value::Map(entries)) => {
-            pairs(entries.iter().map(|(key, value)| {
-                let kind = table.field(&key.name).map(|field| written(value, &field.kind));
-                (&*key.name, kind.unwrap_or_default())
-            }))
+        (Kind::Table(table) | Kind::OneOf(table), Value::Map(_)) => {
+            // In the order of the reference, without what says what holds anyway.
+            let entries = table.fields.iter().filter_map(|field| {
+                let value = written(node.get(field.key)?, &field.kind);
+                let said = match field.default {
+                    Absent::Is(default) => canonical(default, &field.kind) != value,
+                    _ => true,
+                };
+                said.then_some((field.key, value))
+            });
+            pairs(entries)
         }
         (Kind::HeaderValue | Kind::Text { .. } | Kind::Regex, _) => format!("{:?}", text()),
         _ => text(),

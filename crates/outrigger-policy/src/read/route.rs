@@ -182,7 +182,7 @@ pub(super) fn matcher(view: &View<'_>) -> RouteMatch {
     let exact = || view.text("path_exact").map(|path| PathMatch::Exact(path.into()));
     let regex =
         || view.text("path_regex").and_then(|text| Pattern::new(text).ok()).map(PathMatch::Regex);
-    RouteMatch {
+    let mut matcher = RouteMatch {
         path: prefix().or_else(exact).or_else(regex),
         methods: methods(view),
         headers: view
@@ -193,7 +193,11 @@ pub(super) fn matcher(view: &View<'_>) -> RouteMatch {
             .pairs("query")
             .filter_map(|(name, node)| Some((Arc::from(name), text_match(node)?)))
             .collect(),
-    }
+    };
+    // The order of names means nothing, so that it makes no difference either.
+    matcher.headers.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    matcher.query.sort_by(|a, b| a.0.cmp(&b.0));
+    matcher
 }
 
 pub(super) fn methods(view: &View<'_>) -> Vec<Method> {
@@ -272,7 +276,9 @@ fn edits(view: &View<'_>) -> HeaderEdits {
         let pairs = view.pairs(key).filter_map(|(name, node)| {
             Some((header_name(name)?, HeaderValue::from_str(text(node)?).ok()?))
         });
-        pairs.collect()
+        let mut pairs: Vec<(HeaderName, HeaderValue)> = pairs.collect();
+        pairs.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        pairs
     };
     let remove = view.items("remove").unwrap_or_default().iter();
     HeaderEdits {
