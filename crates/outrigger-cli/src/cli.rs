@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::demo::Role;
 
+pub(crate) mod policy;
+
 /// Where the page is served unless somebody says otherwise.
 pub(crate) const DEFAULT_PAGE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 15_990);
@@ -31,6 +33,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  outrigger dev\n  outrigger dev --listen 127.0.0.1:0 \
         --state dev.json\n\nIt is for laptops and tests: one process, no replication, no gossip.")]
     Dev(DevArgs),
+    /// Check policies, look into them, and put them in force.
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(policy::PolicyCommand),
+}
+
+/// The values of a flag's variable: `1` and `true` count, `0`, `false`, `no` and nothing do not.
+fn flag() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
 }
 
 /// Flags of `demo`.
@@ -161,7 +171,9 @@ mod tests {
 
     #[test]
     fn every_flag_has_its_environment_variable() {
-        for command in Cli::command().get_subcommands() {
+        let mut commands: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
             for flag in command.get_arguments().filter(|a| a.get_long().is_some()) {
                 let long = flag.get_long().unwrap_or_default();
                 if long == "help" || long == "version" {

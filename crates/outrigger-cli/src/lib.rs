@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `outrigger demo` | shows a small fleet under trouble and reports which promises were kept |
 //! | `outrigger dev` | runs a Consul-compatible agent for development |
+//! | `outrigger policy` | checks policies, looks into them, puts them into Consul's KV and takes them back |
 
 mod cli;
 mod clock;
@@ -15,6 +16,8 @@ mod demo;
 mod dev;
 mod exit;
 mod logs;
+mod paint;
+mod policy;
 mod print;
 mod run;
 

@@ -8,6 +8,13 @@ pub(crate) fn result(text: &str) {
     let _ = writeln!(stdout().lock(), "{text}");
 }
 
+/// Prints a part of the result as it is, not a byte more.
+pub(crate) fn raw(text: &str) {
+    let mut out = stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
 /// Prints a line for whoever watches.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(stderr().lock(), "{text}");

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::{Exit, demo, dev, logs, print};
+use crate::{Exit, demo, dev, logs, policy, print};
 
 /// Runs the command line and says how it ended. Prints to stdout what is the result, and
 /// everything else to stderr.
@@ -31,6 +31,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         match cli.command {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Dev(arguments) => dev::run(arguments).await,
+            Command::Policy(command) => Ok(policy::run(command).await),
         }
     });
     // What still runs are tasks of connections; nobody waits for them.

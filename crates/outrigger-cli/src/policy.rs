@@ -1,0 +1,57 @@
+//! `outrigger policy`: everything that an owner does with policies, from checking to rolling back.
+
+mod check;
+mod diff;
+mod ended;
+mod explain;
+mod fmt;
+mod history;
+mod input;
+mod push;
+mod store;
+mod test;
+mod write;
+
+use serde_json::Value;
+
+use crate::cli::policy::PolicyCommand;
+use crate::{Exit, print};
+
+pub(crate) use ended::Ended;
+
+/// Runs one of the commands, and says why when it ends early.
+pub(crate) async fn run(command: PolicyCommand) -> Exit {
+    let ended = match command {
+        PolicyCommand::Check(arguments) => check::run(&arguments),
+        PolicyCommand::Fmt(arguments) => fmt::run(&arguments),
+        PolicyCommand::Diff(arguments) => diff::run(&arguments),
+        PolicyCommand::Explain(arguments) => explain::run(&arguments),
+        PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Push(arguments) => push::run(&arguments).await,
+        PolicyCommand::Pull(arguments) => history::pull(&arguments).await,
+        PolicyCommand::History(arguments) => history::list(&arguments).await,
+        PolicyCommand::Rollback(arguments) => history::roll_back(&arguments).await,
+    };
+    ended.unwrap_or_else(|ended| {
+        say(&ended);
+        ended.exit
+    })
+}
+
+/// Prints why, and what to do about it.
+fn say(ended: &Ended) {
+    print::error(&ended.error);
+    if let Some(help) = &ended.help {
+        print::note(&format!("  help: {help}"));
+    }
+}
+
+/// One JSON document, for people as well as for programs.
+fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+/// `1 file`, `2 files`.
+fn many(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

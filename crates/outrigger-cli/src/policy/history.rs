@@ -1,0 +1,180 @@
+//! `outrigger policy pull`, `history` and `rollback`: what is in force, what was, and the way back.
+
+use std::io::{stderr, stdout};
+
+use anyhow::anyhow;
+use outrigger_policy::{Format, Policy};
+use serde_json::{Value, json};
+
+use super::Ended;
+use super::store::{Entry, Read, Store};
+use super::write::{Write, shown};
+use crate::cli::policy::{HistoryArgs, PullArgs, RollbackArgs, Target, VersionPrefix};
+use crate::paint::Paint;
+use crate::{Exit, print};
+
+/// Prints a policy as it was written.
+pub(super) async fn pull(arguments: &PullArgs) -> Result<Exit, Ended> {
+    let (store, target) = (Store::open(&arguments.registry)?, &arguments.service);
+    let read = store.read(target).await?;
+    if let Some(version) = &arguments.version {
+        let entry = find(target, &read, version)?;
+        print::note(&format!("{target}: {}", shown(entry.version, entry.author.as_ref())));
+        print::raw(&entry.text);
+        return Ok(Exit::Done);
+    }
+    let Some(current) = read.in_force() else { return Err(none(target, &read, &store)) };
+    print::note(&format!("{target}: {}", shown(current.version, read.author())));
+    print::raw(&current.text);
+    Ok(Exit::Done)
+}
+
+/// Lists the versions, the newest first.
+pub(super) async fn list(arguments: &HistoryArgs) -> Result<Exit, Ended> {
+    let (store, target) = (Store::open(&arguments.registry)?, &arguments.service);
+    let read = store.read(target).await?;
+    if read.history.is_empty() && read.current.is_none() {
+        return Err(none(target, &read, &store));
+    }
+    let rows = rows(&read);
+    if arguments.json {
+        let all: Vec<Value> = rows.iter().map(Row::json).collect();
+        print::result(&super::pretty(&Value::Array(all)));
+        return Ok(Exit::Done);
+    }
+    let paint = Paint::of(&stdout());
+    let wide = |of: fn(&Row) -> &str, least: usize| {
+        rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).max(least)
+    };
+    let (numbers, names) = (wide(|row| &row.number, 2), wide(|row| &row.by, 3));
+    let head =
+        format!("  {:>numbers$}  {:<12}  {:<20}  {:<names$}", "no", "version", "when", "who");
+    print::result(&paint.faint(head.trim_end()));
+    for row in &rows {
+        let mark = if row.is_in_force { "*" } else { " " };
+        let what = match (row.is_removed, row.is_in_force) {
+            (true, _) => "  removed",
+            (false, true) => "  in force",
+            (false, false) => "",
+        };
+        let line = format!(
+            "{mark} {:>numbers$}  {:<12}  {:<20}  {:<names$}{what}",
+            row.number, row.version, row.at, row.by
+        );
+        let line = line.trim_end();
+        print::result(&if row.is_in_force { paint.good(line) } else { line.to_owned() });
+    }
+    Ok(Exit::Done)
+}
+
+/// Puts an earlier version in force.
+pub(super) async fn roll_back(arguments: &RollbackArgs) -> Result<Exit, Ended> {
+    let (store, target) = (Store::open(&arguments.write.registry)?, &arguments.service);
+    let read = store.read(target).await?;
+    let in_force = read.current.as_ref().map(|current| current.version);
+    let entry = match &arguments.version {
+        Some(version) => find(target, &read, version)?,
+        None => {
+            let mut earlier = read.history.iter().rev();
+            let fits = |entry: &&Entry| Some(entry.version) != in_force && !entry.is_removed();
+            earlier.find(fits).ok_or_else(|| {
+                let why = format!("{target}: there is no earlier version to go back to");
+                Ended::does_not_hold(anyhow!(why))
+            })?
+        }
+    };
+    if !entry.is_removed() {
+        let name = format!("{target}@{}", entry.version);
+        // A newer version of the program may find wrong what an older one pushed.
+        if let Err(report) = Policy::parse(&name, &entry.text, Format::of_text(&entry.text)) {
+            print::note(Paint::of(&stderr()).report(&report.to_string()).trim_end());
+            let why = format!("{target}: {} does not hold; nothing was written", entry.version);
+            return Err(Ended::does_not_hold(anyhow!(why)));
+        }
+    }
+    let write = Write { target, text: &entry.text, base: None };
+    write.run(&store, &read, &arguments.write).await?;
+    Ok(Exit::Done)
+}
+
+/// The newest place in the history that a version means.
+fn find<'a>(target: &Target, read: &'a Read, wanted: &VersionPrefix) -> Result<&'a Entry, Ended> {
+    let mut fitting = read.history.iter().rev().filter(|entry| wanted.means(entry.version));
+    let Some(found) = fitting.next() else {
+        let why =
+            format!("{target}: there is no version {wanted} among the last {}", super::store::KEPT);
+        return Err(Ended::does_not_hold(anyhow!(why))
+            .with_help(format!("`outrigger policy history {target}` lists them")));
+    };
+    match fitting.find(|other| other.version != found.version) {
+        Some(other) => Err(Ended::usage(anyhow!(
+            "{target}: {wanted} may be {} or {}; write more of it",
+            found.version,
+            other.version
+        ))),
+        None => Ok(found),
+    }
+}
+
+fn none(target: &Target, read: &Read, store: &Store) -> Ended {
+    let why = match (&read.current, read.author()) {
+        (Some(_), Some(author)) => {
+            format!("the policy of {target} was removed ({}, {})", author.by, author.at)
+        }
+        (Some(_), None) => format!("the policy of {target} was removed"),
+        (None, _) => format!("the registry at {} has no policy of {target}", store.registry),
+    };
+    Ended::does_not_hold(anyhow!(why))
+}
+
+/// A line of the list.
+struct Row {
+    number: String,
+    version: String,
+    at: String,
+    by: String,
+    is_removed: bool,
+    is_in_force: bool,
+}
+
+fn rows(read: &Read) -> Vec<Row> {
+    let mut in_force = read.current.as_ref().map(|current| current.version);
+    let mut rows = Vec::new();
+    for entry in read.history.iter().rev() {
+        // Of two places of one version, the later one put it in force.
+        let is_in_force = in_force.take_if(|version| *version == entry.version).is_some();
+        let author = entry.author.as_ref();
+        rows.push(Row {
+            number: entry.number.to_string(),
+            version: entry.version.to_string(),
+            at: author.map_or("-", |author| &author.at).to_owned(),
+            by: author.map_or("-", |author| &author.by).to_owned(),
+            is_removed: entry.is_removed(),
+            is_in_force,
+        });
+    }
+    if let (Some(version), Some(current)) = (in_force, &read.current) {
+        // Written by another program, or by a push that ended half-way.
+        let unknown = || "-".to_owned();
+        let is_removed = current.is_removed();
+        let (number, version) = (unknown(), version.to_string());
+        let row =
+            Row { number, version, at: unknown(), by: unknown(), is_removed, is_in_force: true };
+        rows.insert(0, row);
+    }
+    rows
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let known = |text: &str| (text != "-").then(|| text.to_owned());
+        json!({
+            "number": self.number.parse::<u64>().ok(),
+            "version": self.version,
+            "at": known(&self.at),
+            "by": known(&self.by),
+            "removed": self.is_removed,
+            "in_force": self.is_in_force,
+        })
+    }
+}
