@@ -113,6 +113,12 @@ impl Visits {
         self.0.len()
     }
 
+    /// Those that were sent from one instant on and before another.
+    #[must_use]
+    pub fn between(&self, from: Instant, to: Instant) -> Self {
+        Self(self.0.iter().filter(|visit| visit.at >= from && visit.at < to).cloned().collect())
+    }
+
     /// Those that failed.
     pub fn failed(&self) -> impl Iterator<Item = &Visit> {
         self.0.iter().filter(|visit| visit.failed.is_some())

@@ -68,6 +68,18 @@ impl Process {
         let _status = self.child.wait();
     }
 
+    /// The processor time it has used so far, its threads' together; `None` where that is not told.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        // Linux counts in hundredths of a second, whatever its own clock ticks.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        // The name in parentheses may hold anything; user and system time are the 14th and 15th.
+        let mut rest = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut ticks = || rest.next()?.parse::<u32>().ok();
+        Some(TICK * (ticks()? + ticks()?))
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

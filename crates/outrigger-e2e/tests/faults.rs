@@ -1,7 +1,8 @@
 //! A fleet of processes on the real Consul, under load and in trouble.
 //!
 //! storefront → orders → inventory ×3, pricing ×2. What counts is what a visitor of the storefront
-//! sees. `OUTRIGGER_SOAK=1` makes the registry's death last the full minute.
+//! sees. `OUTRIGGER_SOAK=1` asks for the full figures: 500 requests a second, and a registry that is
+//! dead for a minute.
 #![expect(clippy::print_stdout, reason = "each prints its figure")]
 #![expect(clippy::disallowed_methods, reason = "processes run on real time")]
 
@@ -16,14 +17,21 @@ use outrigger_e2e::consul::{RealConsul, Version};
 use outrigger_e2e::fleet::{self, Fleet};
 use outrigger_e2e::load::{Load, Visits};
 use outrigger_e2e::process::{until_some, wait_for};
+use outrigger_e2e::raw::Ask;
 use stub::Stub;
 
 /// Requests a second: enough that each fault meets several in flight, few enough for a busy machine.
-const RATE: u32 = 100;
+fn rate() -> u32 {
+    if is_soak() { 500 } else { 100 }
+}
 /// Half the TTL that the fleet registers with, and 3 s.
 const BACK_WITHIN: Duration = Duration::from_millis(7_500 + 3_000);
 const SIZES: [(&str, usize); 4] =
     [("inventory", 3), ("pricing", 2), ("orders", 1), ("storefront", 1)];
+
+fn is_soak() -> bool {
+    std::env::var("OUTRIGGER_SOAK").is_ok_and(|v| v == "1")
+}
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -45,7 +53,7 @@ impl Stage {
     }
 
     fn load(&self) -> Load {
-        let load = Load::start(self.fleet.storefront(), RATE);
+        let load = Load::start(self.fleet.storefront(), rate());
         // What follows happens to a fleet at work.
         sleep(secs(1));
         load
@@ -58,7 +66,8 @@ impl Stage {
         // Writing into a String cannot fail.
         let _ = writeln!(
             self.figures,
-            "consul {number}, {scenario}: {failed} of {} failed, p50 {p50:.1?}, p99 {p99:.1?}{further}",
+            "consul {number}, {}/s, {scenario}: {failed} of {} failed, p50 {p50:.1?}, p99 {p99:.1?}{further}",
+            rate(),
             visits.count()
         );
         println!("{}", self.figures.lines().last().unwrap_or_default());
@@ -84,6 +93,16 @@ impl Stage {
         assert!(self.broken.is_empty(), "{}\n{}", self.broken.join("\n"), self.fleet.logs());
     }
 
+    /// What the others are compared with.
+    fn all_is_well(&mut self) {
+        let load = self.load();
+        let at = Instant::now();
+        sleep(secs(if is_soak() { 20 } else { 3 }));
+        let visits = load.end();
+        self.figure("all is well", &visits, "");
+        self.expect_none_failed("all is well", &visits, at);
+    }
+
     /// Kill -9 of one of three, and a new one in its place.
     fn an_instance_is_killed(&mut self) {
         let load = self.load();
@@ -98,6 +117,11 @@ impl Stage {
         self.wait_until_all_are_back(secs(15));
     }
 
+    /// The processor time of all processes of the fleet.
+    fn cpu(&self) -> Duration {
+        self.fleet.instances.iter().filter_map(|i| i.process.cpu_time()).sum()
+    }
+
     fn wait_until_all_are_back(&self, limit: Duration) -> Duration {
         let all = self.fleet.instances.len();
         wait_for("every instance is registered and passing", limit, || {
@@ -108,24 +132,51 @@ impl Stage {
     /// The registry is gone for a while, and comes back with an empty memory.
     fn the_registry_dies_and_comes_back_empty(&mut self, gone_for: Duration) {
         let load = self.load();
-        let at = Instant::now();
+        let (before, cpu_before) = (Instant::now(), self.cpu());
+        sleep(gone_for / 4);
+        let (at, cpu_at) = (Instant::now(), self.cpu());
         self.consul.kill();
         sleep(gone_for);
+        let (end, cpu_end) = (Instant::now(), self.cpu());
+        // A busy machine takes seconds to start an agent: what is promised counts from its first
+        // answer, which nobody hears earlier than we.
+        let address = self.consul.address();
+        let first_answer = std::thread::spawn(move || {
+            let ask = Ask { timeout: secs(5), ..Ask::new("GET", "/v1/status/leader") };
+            until_some(secs(40), || ask.send(address).is_ok().then(Instant::now))
+        });
+        let started = Instant::now();
         self.consul.start_again().expect("consul starts again");
         let all = self.fleet.instances.len();
-        let took = until_some(BACK_WITHIN * 2, || {
+        let back = until_some(BACK_WITHIN * 2, || {
             let from = Instant::now();
             (self.fleet.passing(&self.consul) == all).then_some(from)
         });
-        let back = took.map(|_| ());
-        let took = at.elapsed().saturating_sub(gone_for);
+        let answered = first_answer.join().ok().flatten().expect("it answers");
+        let took = back.map(|back| back.saturating_duration_since(answered));
         sleep(secs(2));
         let visits = load.end();
-        let figure = format!(", every instance back {:.1} s after the start", took.as_secs_f64());
+        let (well, gone) = (visits.between(before, at), visits.between(at, end));
+        let told = |visits: &Visits| (visits.quantile(0.9), visits.quantile(0.99));
+        let ((well90, well99), (gone90, gone99)) = (told(&well), told(&gone));
+        let share = |from: Duration, to: Duration, span: Duration| {
+            100.0 * to.saturating_sub(from).as_secs_f64() / span.as_secs_f64()
+        };
+        let cpu_well = share(cpu_before, cpu_at, at - before);
+        let cpu_gone = share(cpu_at, cpu_end, end - at);
+        let figure = format!(
+            "; before p90 {well90:.1?}, p99 {well99:.1?}, CPU {cpu_well:.1} %, while it is gone p90 \
+             {gone90:.1?}, p99 {gone99:.1?}, CPU {cpu_gone:.1} %; its first answer {:.1} s after its start, every instance back {:.1} s later",
+            answered.saturating_duration_since(started).as_secs_f64(),
+            took.unwrap_or_default().as_secs_f64()
+        );
         self.figure(&format!("registry killed for {gone_for:?}"), &visits, &figure);
         self.expect_none_failed("registry killed", &visits, at);
-        // The agent's own start is part of the measured time, and not of the promise.
-        self.expect(back.is_some() && took <= BACK_WITHIN + secs(3), || {
+        // A p99 belongs to whatever else runs on a shared machine.
+        self.expect(gone90 <= well90.mul_f64(1.5) + Duration::from_millis(1), || {
+            format!("registry killed: p90 {gone90:?}, {well90:?} before")
+        });
+        self.expect(took.is_some_and(|took| took <= BACK_WITHIN), || {
             format!("registry back empty: all there after {took:?}, {BACK_WITHIN:?} are promised")
         });
     }
@@ -284,7 +335,7 @@ impl Stage {
 #[test]
 fn a_fleet_on_the_newest_consul_goes_on_whatever_happens() {
     let Some(mut stage) = Stage::set(Version::New) else { return };
-    let soak = std::env::var("OUTRIGGER_SOAK").is_ok_and(|v| v == "1");
+    stage.all_is_well();
     stage.an_instance_is_killed();
     stage.a_newcomer_is_used();
     stage.the_registry_hangs();
@@ -292,7 +343,7 @@ fn a_fleet_on_the_newest_consul_goes_on_whatever_happens() {
     stage.a_rolling_restart();
     // Last, since what a registry forgot is kept for half a minute, dead or not: with a third one
     // in trouble beside two of those, three tries may not be enough.
-    stage.the_registry_dies_and_comes_back_empty(secs(if soak { 60 } else { 20 }));
+    stage.the_registry_dies_and_comes_back_empty(secs(if is_soak() { 60 } else { 20 }));
     stage.an_instance_is_replaced_while_the_registry_is_away();
     stage.end();
 }
