@@ -10,7 +10,8 @@ use outrigger_consul::{AgentAddress, Consul, ConsulConfig};
 use outrigger_core::{
     Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
 };
-use outrigger_discovery::{Registrar, Resolver, StaticResolver};
+use outrigger_discovery::{KeyWatcher, Registrar, Resolver, StaticResolver};
+use outrigger_host::PolicyStore;
 use outrigger_http::ClientTls;
 use outrigger_telemetry::{SpanSink, Telemetry};
 use outrigger_tower::TokioClock;
@@ -18,6 +19,7 @@ use outrigger_tower::TokioClock;
 use crate::destination::folded;
 use crate::fleet::{Fleet, Parts};
 use crate::memory::Memory;
+use crate::policy::{Files, Policies};
 use crate::registry::Registries;
 use crate::settings::{Settings, SettingsError};
 use crate::{Inbound, Rules, RulesError};
@@ -76,6 +78,8 @@ pub struct Builder {
     drain: Option<Duration>,
     health: Option<String>,
     snapshot: Option<PathBuf>,
+    policies: Vec<PathBuf>,
+    keys: Option<Arc<dyn KeyWatcher>>,
     observers: Vec<Arc<dyn Observe>>,
     sinks: Vec<Arc<dyn SpanSink>>,
     telemetry: Option<Telemetry>,
@@ -114,6 +118,8 @@ impl Builder {
             drain: None,
             health: Some("/healthz".to_owned()),
             snapshot: None,
+            policies: Vec::new(),
+            keys: None,
             observers: Vec::new(),
             sinks: Vec::new(),
             telemetry: None,
@@ -237,8 +243,23 @@ impl Builder {
         self
     }
 
-    /// The directory that keeps the last good sets, a file for each service, for a start while the
-    /// registry is away. Default none.
+    /// A policy file, or a directory of them; may be said several times, and takes the place of
+    /// `OUTRIGGER_POLICY`. What a file says of a service wins over the registry's keys, and is
+    /// obeyed within a second of each change. Default none.
+    pub fn policy(mut self, path: impl Into<PathBuf>) -> Self {
+        self.policies.push(path.into());
+        self
+    }
+
+    /// Where policies are kept under keys, `outrigger/policy/<service>`. Default the registry, when
+    /// that is Consul.
+    pub fn keys(mut self, keys: Arc<dyn KeyWatcher>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The directory that keeps the last good sets and policies, a file for each service, for a
+    /// start while the registry is away. Default none.
     pub fn snapshots(mut self, directory: impl Into<PathBuf>) -> Self {
         self.snapshot = Some(directory.into());
         self
@@ -350,19 +371,29 @@ impl Builder {
             endpoints = endpoints.with(name.clone(), addresses);
             fixed.push(name);
         }
-        let Registry { resolver, registrar, at } = match self.registry {
+        let Registry { resolver, registrar, keys, at } = match self.registry {
             Some(Ports { resolver, registrar }) => {
-                Registry { resolver: Some(resolver), registrar, at: None }
+                Registry { resolver: Some(resolver), registrar, keys: None, at: None }
             }
             None => {
                 let url = self.consul.or(settings.process.consul);
                 consul(url.as_deref(), &self.clock, &observers)?
             }
         };
-        let memory = self
-            .snapshot
-            .or(settings.process.snapshot)
-            .map(|directory| Memory::open(directory, Arc::clone(&self.clock)));
+        let directory = self.snapshot.or(settings.process.snapshot);
+        let paths = if self.policies.is_empty() { settings.process.policy } else { self.policies };
+        let policies = Policies {
+            files: match &*paths {
+                [] => None,
+                _ => Some(Files::start(paths, Arc::clone(&self.clock)).await),
+            },
+            keys: self.keys.or(keys),
+            store: directory.clone().map(PolicyStore::new),
+            observers: observers.clone(),
+            clock: Arc::clone(&self.clock),
+            runtime: runtime.clone(),
+        };
+        let memory = directory.map(|directory| Memory::open(directory, Arc::clone(&self.clock)));
         let registries = Registries { resolver, fixed, endpoints, memory, consul: at };
         Ok(Fleet::new(Parts {
             service,
@@ -386,6 +417,7 @@ impl Builder {
             observers,
             telemetry,
             tls: self.tls,
+            policies,
             rules,
             services,
             inbound,
@@ -403,6 +435,7 @@ fn check(service: &str, rules: &Rules) -> Result<(), JoinError> {
 struct Registry {
     resolver: Option<Arc<dyn Resolver>>,
     registrar: Option<Arc<dyn Registrar>>,
+    keys: Option<Arc<dyn KeyWatcher>>,
     at: Option<AgentAddress>,
 }
 
@@ -423,7 +456,12 @@ fn consul(
     config = config.with_clock(Arc::clone(clock)).with_observers(observers.clone());
     let at = Some(config.address.clone());
     let consul = Arc::new(Consul::new(config)?);
-    Ok(Registry { resolver: Some(Arc::clone(&consul) as _), registrar: Some(consul as _), at })
+    Ok(Registry {
+        resolver: Some(Arc::clone(&consul) as _),
+        registrar: Some(Arc::clone(&consul) as _),
+        keys: Some(consul as _),
+        at,
+    })
 }
 
 fn telemetry(

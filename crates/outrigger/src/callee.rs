@@ -6,51 +6,76 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use outrigger_balance::{EndpointSet, Members};
 use outrigger_core::{Address, Clock, Endpoint, ServiceName, Snapshot};
 use outrigger_discovery::SnapshotStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::stack::{Built, Circuit, Stack};
+use crate::fleet::Inner;
+use crate::policy::{Followed, InForce};
+use crate::table::{Shared, Spec, Table};
 use names::Names;
 
 /// How often a DNS name among the addresses is asked for again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-
-/// Closes connections to endpoints that are not to be kept.
-pub(crate) type Forget = Box<dyn Fn(&dyn Fn(&Endpoint) -> bool) + Send + Sync>;
 
 /// One service that is called.
 #[derive(Debug)]
 pub(crate) struct Callee {
     pub(crate) service: ServiceName,
     pub(crate) set: EndpointSet,
-    pub(crate) circuit: Option<Circuit>,
-    pub(crate) stack: Stack,
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) policy: Followed,
+    /// Whether registry and policy have said their first word.
     pub(crate) known: watch::Receiver<bool>,
-    pub(crate) timeout: Option<Duration>,
     task: tokio::task::AbortHandle,
 }
 
+/// Where a service is called, and by whom.
+pub(crate) struct Place {
+    pub(crate) service: ServiceName,
+    pub(crate) datacenter: Option<String>,
+    pub(crate) inner: Arc<Inner>,
+}
+
 impl Callee {
-    /// Starts to keep the set of a service up to date.
+    /// Starts to keep the set and the rules of a service up to date.
     pub(crate) fn start(
-        service: ServiceName,
-        set: EndpointSet,
-        Built { stack, circuit, forget, timeout }: Built,
-        streams: Vec<SnapshotStream>,
-        clock: Arc<dyn Clock>,
-        runtime: &tokio::runtime::Handle,
+        place: Place,
+        shared: Shared,
+        table: Table,
+        policy: Followed,
+        failover: Vec<Arc<str>>,
     ) -> Self {
         let (sender, known) = watch::channel(false);
-        let names = Names::system();
-        let keeper = Keeper { set: set.clone(), forget, clock, known: sender, names };
-        let task = runtime.spawn(keeper.run(streams)).abort_handle();
-        Self { service, set, circuit, stack, known, timeout, task }
+        let service = place.service.clone();
+        let set = shared.set().clone();
+        let table = Arc::new(ArcSwap::from_pointee(table));
+        let streams = place.watch(&failover);
+        let runtime = place.inner.parts.runtime.clone();
+        let keeper = Keeper {
+            clock: Arc::clone(&place.inner.parts.clock),
+            set: set.clone(),
+            newest: vec![None; streams.len()],
+            streams,
+            failover,
+            version: 0,
+            place,
+            shared,
+            table: Arc::clone(&table),
+            policy: policy.changes(),
+            is_decided: policy.now().is_decided,
+            is_found: false,
+            known: sender,
+            names: Names::system(),
+        };
+        let task = runtime.spawn(keeper.run()).abort_handle();
+        Self { service, set, table, policy, known, task }
     }
 
-    /// Whether the registry has said something about the service yet.
+    /// Whether registry and policy have said something about the service yet.
     pub(crate) fn is_known(&self) -> bool {
         *self.known.borrow()
     }
@@ -62,41 +87,68 @@ impl Drop for Callee {
     }
 }
 
-/// Puts each snapshot into use, sees to what is due, and forgets connections to who has left.
+impl Place {
+    fn watch(&self, failover: &[Arc<str>]) -> Vec<SnapshotStream> {
+        let registries = &self.inner.parts.registries;
+        registries.watch(&self.service, self.datacenter.as_deref(), failover)
+    }
+
+    /// What the process was told otherwise, where no policy speaks.
+    fn settings(&self) -> Spec {
+        Spec::of_settings(self.inner.parts.rules_of(&self.service))
+    }
+}
+
+/// Puts each snapshot and each policy into use, sees to what is due, and forgets connections to
+/// who has left.
 struct Keeper {
-    set: EndpointSet,
-    forget: Forget,
+    place: Place,
     clock: Arc<dyn Clock>,
+    set: EndpointSet,
+    streams: Vec<SnapshotStream>,
+    /// What each of the streams said last.
+    newest: Vec<Option<Arc<Snapshot>>>,
+    failover: Vec<Arc<str>>,
+    version: u64,
+    shared: Shared,
+    table: Arc<ArcSwap<Table>>,
+    policy: watch::Receiver<InForce>,
+    is_decided: bool,
+    is_found: bool,
     known: watch::Sender<bool>,
     names: Names,
 }
 
 impl Keeper {
-    async fn run(mut self, mut streams: Vec<SnapshotStream>) {
-        let mut newest: Vec<Option<Arc<Snapshot>>> = vec![None; streams.len()];
+    async fn run(mut self) {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut renew_at = None;
-        let mut version = 0;
+        // What came between the table's making and now.
+        self.policy.mark_changed();
         loop {
             tokio::select! {
-                (at, snapshot) = next(&mut streams) => {
+                (at, snapshot) = next(&mut self.streams) => {
                     let Some(snapshot) = snapshot else {
                         // The resolver has ended; what is in use stays in use.
-                        streams.remove(at);
-                        newest.remove(at);
-                        if streams.is_empty() {
-                            return;
-                        }
+                        drop(self.streams.remove(at));
+                        self.newest.remove(at);
                         continue;
                     };
-                    newest[at] = Some(snapshot);
-                    self.names.want(newest.iter().flatten().map(|snapshot| &**snapshot));
+                    self.newest[at] = Some(snapshot);
+                    self.names.want(self.newest.iter().flatten().map(|snapshot| &**snapshot));
                 }
                 // Beside the snapshots: a slow DNS holds back none of them.
                 () = self.names.changed() => {}
+                Ok(()) = self.policy.changed() => {
+                    self.obey();
+                    continue;
+                }
                 now = second.tick() => {
                     self.set.tick(self.clock.now());
+                    if let Err(error) = self.shared.tidy(self.clock.now()) {
+                        tracing::warn!(service = %self.place.service, %error, "subsets not tidied");
+                    }
                     if *renew_at.get_or_insert(now + RESOLVE_EVERY) <= now {
                         renew_at = Some(now + RESOLVE_EVERY);
                         self.names.renew();
@@ -104,17 +156,58 @@ impl Keeper {
                     continue;
                 }
             }
-            version += 1;
-            self.put(&newest, version);
+            self.version += 1;
+            self.put(self.version);
+        }
+    }
+
+    /// Puts the policy of now into force.
+    fn obey(&mut self) {
+        let now = self.policy.borrow_and_update().clone();
+        self.is_decided = now.is_decided;
+        let is_same = match (&now.loaded, self.table.load().loaded()) {
+            (Some(new), Some(old)) => new == old,
+            (new, old) => new.is_none() && old.is_none(),
+        };
+        if !is_same {
+            let spec = match &now.loaded {
+                Some(loaded) => Spec::of_policy(loaded),
+                None => self.place.settings(),
+            };
+            match self.shared.reload(&spec, self.clock.now()) {
+                Ok(table) => {
+                    self.table.store(Arc::new(table));
+                    let failover = &spec.last().rules.balance.failover;
+                    if self.failover != *failover {
+                        self.failover.clone_from(failover);
+                        self.streams = self.place.watch(failover);
+                        // What was known of the other datacenters is known until they speak.
+                        self.newest.resize(self.streams.len(), None);
+                    }
+                }
+                Err(error) => tracing::error!(
+                    service = %self.place.service,
+                    version = %now.version(),
+                    error = &*error as &dyn std::error::Error,
+                    "policy not put into force"
+                ),
+            }
+        }
+        self.tell_known();
+    }
+
+    fn tell_known(&self) {
+        if self.is_decided && self.is_found && !*self.known.borrow() {
+            self.known.send_replace(true);
         }
     }
 
     /// Puts the snapshots of all datacenters into use as one set.
-    fn put(&self, newest: &[Option<Arc<Snapshot>>], version: u64) {
+    fn put(&mut self, version: u64) {
         let mut endpoints = Vec::new();
         let mut awaited = false;
         let mut freshness = None;
-        for snapshot in newest.iter().flatten() {
+        for snapshot in self.newest.iter().flatten() {
             // The set is as fresh as the caller's own datacenter, which comes first.
             freshness.get_or_insert(snapshot.freshness);
             for instance in snapshot.instances.iter() {
@@ -138,10 +231,9 @@ impl Keeper {
         members.freshness = freshness;
         let kept: std::collections::HashSet<Endpoint> = members.endpoints.iter().cloned().collect();
         self.set.update(members, self.clock.now());
-        (self.forget)(&|endpoint| kept.contains(endpoint));
-        if is_known {
-            self.known.send_replace(true);
-        }
+        self.shared.pools().retain(&|endpoint| kept.contains(endpoint));
+        self.is_found |= is_known;
+        self.tell_known();
     }
 
     /// What a name stood for before, while it cannot be resolved.

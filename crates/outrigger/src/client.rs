@@ -7,19 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use outrigger_balance::{Caller, EndpointSet, SetOptions, hash_key};
+use arc_swap::ArcSwap;
+use http::{Request, Response, Uri};
+use outrigger_balance::{Caller, SetOptions, hash_key};
 use outrigger_core::{BoxError, ServiceName};
 use outrigger_tower::{clock, context};
 use papaya::HashMap;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::callee::Callee;
+use crate::callee::{Callee, Place};
 use crate::destination::{self, DestinationError};
 use crate::fleet::Inner;
-use crate::stack::{Ingredients, Stack, StackFuture, build};
-use crate::view::{CircuitView, EndpointView};
+use crate::policy::Role;
+use crate::stack::{Stack, StackFuture};
+use crate::table::{Means, Shared, Spec, Table};
+use crate::view::{CircuitView, EndpointView, PolicyView};
 use crate::{Body, ResponseBody, ServiceView};
 
 /// How long a call waits for the registry's first word on a service.
@@ -53,6 +56,18 @@ impl Client {
         Self { inner, callees: Arc::new(callees) }
     }
 
+    /// The service that a URL means.
+    fn callee_of(&self, uri: &Uri) -> Result<Arc<Callee>, BoxError> {
+        // As it is written, port and all, it was looked at before.
+        if destination::has_scheme(uri)
+            && let Some(authority) = uri.authority()
+            && let Some(callee) = self.callees.known.pin().get(authority.as_str())
+        {
+            return Ok(Arc::clone(callee));
+        }
+        self.callee(destination::host_of(uri)?)
+    }
+
     /// The service of a host, made if it was never called.
     fn callee(&self, host: &str) -> Result<Arc<Callee>, BoxError> {
         if let Some(callee) = self.callees.known.pin().get(host) {
@@ -82,35 +97,30 @@ impl Client {
 
     fn make(&self, service: ServiceName, datacenter: Option<&str>) -> Result<Callee, BoxError> {
         let parts = &self.inner.parts;
-        let rules = parts.services.get(&service).unwrap_or(&parts.rules);
-        let now = parts.clock.now();
+        let policy = parts.policies.follow(&service, Role::Caller);
+        let spec = match &policy.now().loaded {
+            Some(loaded) => Spec::of_policy(loaded),
+            None => Spec::of_settings(parts.rules_of(&service)),
+        };
         let me = format!("{}-{}", parts.service, std::process::id());
         let caller =
             Caller::new(hash_key(me.as_bytes())).with_zone(parts.zone.as_deref().map(Into::into));
-        let set = EndpointSet::new(
-            SetOptions::new(service.clone())
-                .with_balance(rules.balance.clone())
-                .with_eject(rules.eject.clone())
-                .with_caller(caller)
-                .with_seed(fastrand::u64(..))
-                .with_observers(parts.observers.clone()),
-            now,
-        )?;
-        let built = build(
-            rules,
-            &Ingredients {
-                service: &service,
-                caller: &parts.service,
-                set: set.clone(),
-                tls: parts.tls.as_ref(),
-                telemetry: &parts.telemetry,
-                observers: &parts.observers,
-                now,
-            },
-        )?;
-        let streams = parts.registries.watch(&service, datacenter, &rules.balance.failover);
-        let clock = Arc::clone(&parts.clock);
-        Ok(Callee::start(service, set, built, streams, clock, &parts.runtime))
+        let options = SetOptions::new(service.clone())
+            .with_caller(caller)
+            .with_seed(fastrand::u64(..))
+            .with_observers(parts.observers.clone());
+        let means = Means {
+            service: service.clone(),
+            caller: parts.service.clone(),
+            telemetry: parts.telemetry.clone(),
+            observers: parts.observers.clone(),
+            tls: parts.tls.clone(),
+        };
+        let (shared, table) = Shared::start(means, options, &spec, parts.clock.now())?;
+        let failover = spec.last().rules.balance.failover.clone();
+        let datacenter = datacenter.map(str::to_owned);
+        let place = Place { service, datacenter, inner: Arc::clone(&self.inner) };
+        Ok(Callee::start(place, shared, table, policy, failover))
     }
 
     pub(crate) fn services(&self) -> Vec<ServiceView> {
@@ -123,14 +133,15 @@ impl Client {
             .filter(|(_, callee)| seen.insert(Arc::as_ptr(callee)))
             .map(|(_, callee)| {
                 let view = callee.set.view(now);
+                let table = callee.table.load();
                 ServiceView {
                     service: callee.service.clone(),
                     freshness: callee.is_known().then_some(view.freshness),
                     panicking: view.panicking,
                     endpoints: view.endpoints.iter().map(EndpointView::from).collect(),
-                    circuits: callee
-                        .circuit
-                        .iter()
+                    policy: PolicyView::of(&callee.policy.now(), table.version()),
+                    circuits: table
+                        .circuits()
                         .map(|circuit| CircuitView {
                             route: circuit.route().to_string(),
                             state: circuit.state(now),
@@ -159,11 +170,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let callee = match destination::host_of(request.uri()) {
-            Ok(host) => self.callee(host),
-            Err(error) => Err(error.into()),
-        };
-        match callee {
+        match self.callee_of(request.uri()) {
             Ok(callee) => ResponseFuture::new(&callee, request.map(Body::new)),
             Err(error) => ResponseFuture::refused(error),
         }
@@ -191,28 +198,46 @@ pin_project! {
         Running { #[pin] inner: StackFuture },
         // The first call to a service, while the registry has not said a word: boxed, since it
         // happens once.
-        Waiting { known: Pin<Box<dyn Future<Output = ()> + Send>>, stack: Stack, request: Option<Request<Body>> },
+        Waiting { waiting: Box<Waiting> },
         Refused { error: Option<BoxError> },
     }
 }
 
+/// A call that waits for the first word on its service.
+struct Waiting {
+    known: Pin<Box<dyn Future<Output = ()> + Send>>,
+    table: Arc<ArcSwap<Table>>,
+    request: Request<Body>,
+}
+
 impl ResponseFuture {
     fn new(callee: &Callee, mut request: Request<Body>) -> Self {
-        let mut stack = callee.stack.clone();
-        let state = if callee.is_known() {
-            State::Running { inner: stack.call(request) }
-        } else {
-            let mut known = callee.known.clone();
-            let most = callee.timeout.map_or(FIRST_WORD, |timeout| timeout.min(FIRST_WORD));
-            let most = match context::keep_waiting(&mut request) {
-                Some(deadline) => most.min(deadline.saturating_duration_since(clock::now())),
-                None => most,
-            };
-            let known = Box::pin(async move {
-                // Whether it came or the time is over: the stack answers for what is there.
-                let _ = tokio::time::timeout(most, known.wait_for(|known| *known)).await;
-            });
-            State::Waiting { known, stack, request: Some(request) }
+        if callee.is_known() {
+            return Self::under(&callee.table.load(), request);
+        }
+        let mut known = callee.known.clone();
+        let timeout = callee.table.load().last().timeout;
+        let most = timeout.map_or(FIRST_WORD, |timeout| timeout.min(FIRST_WORD));
+        let most = match context::keep_waiting(&mut request) {
+            Some(deadline) => most.min(deadline.saturating_duration_since(clock::now())),
+            None => most,
+        };
+        let known = Box::pin(async move {
+            // Whether it came or the time is over: the stack answers for what is there.
+            let _ = tokio::time::timeout(most, known.wait_for(|known| *known)).await;
+        });
+        let waiting = Waiting { known, table: Arc::clone(&callee.table), request };
+        Self { state: State::Waiting { waiting: Box::new(waiting) } }
+    }
+
+    /// Under one version of the policy, from here to the end.
+    fn under(table: &Table, mut request: Request<Body>) -> Self {
+        let state = match table.way(&mut request) {
+            Ok(way) => {
+                let mut stack: Stack = way.stack.clone();
+                State::Running { inner: stack.call(request) }
+            }
+            Err(error) => State::Refused { error: Some(error.into()) },
         };
         Self { state }
     }
@@ -228,7 +253,7 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let inner = match state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProj::Running { inner } => {
                     let response = ready!(inner.poll(cx))?;
                     return Poll::Ready(Ok(response.map(ResponseBody::new)));
@@ -237,13 +262,13 @@ impl Future for ResponseFuture {
                     let gone = || DestinationError::NoHost.into();
                     return Poll::Ready(Err(error.take().unwrap_or_else(gone)));
                 }
-                StateProj::Waiting { known, stack, request } => {
-                    ready!(known.as_mut().poll(cx));
-                    let request = request.take().unwrap_or_default();
-                    stack.call(request)
+                StateProj::Waiting { waiting } => {
+                    ready!(waiting.known.as_mut().poll(cx));
+                    let request = std::mem::take(&mut waiting.request);
+                    Self::under(&waiting.table.load(), request).state
                 }
             };
-            state.set(State::Running { inner });
+            state.set(next);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Uri;
 use http::uri::Scheme;
-use outrigger_core::{NameError, ServiceName};
+use outrigger_core::{NameError, PathError, ServiceName};
 
 /// Why a URL names no service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,10 @@ pub enum DestinationError {
         /// What was written.
         host: String,
     },
+    /// The path has no normal form, so that two readers could understand it differently; only
+    /// looked at where a policy's routes decide by it.
+    #[error("the path names no resource")]
+    Path(#[from] PathError),
     /// The host cannot be a service's name.
     #[error("the host names no service")]
     Name(#[from] NameError),

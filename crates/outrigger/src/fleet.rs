@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::client::Client;
+use crate::policy::Policies;
 use crate::registry::Registries;
 use crate::serve::{Serve, ServeError, Serving};
 use crate::{Body, Error, Inbound, ResponseBody, Rules, ServiceView};
@@ -47,11 +48,19 @@ pub(crate) struct Parts {
     pub(crate) observers: Observers,
     pub(crate) telemetry: Telemetry,
     pub(crate) tls: Option<ClientTls>,
+    pub(crate) policies: Policies,
     pub(crate) rules: Rules,
     pub(crate) services: BTreeMap<ServiceName, Rules>,
     pub(crate) inbound: Inbound,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl Parts {
+    /// How a service is called where no policy speaks.
+    pub(crate) fn rules_of(&self, service: &ServiceName) -> &Rules {
+        self.services.get(service).unwrap_or(&self.rules)
+    }
 }
 
 /// What all clones have in common.

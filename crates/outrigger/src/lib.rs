@@ -148,6 +148,7 @@ mod destination;
 mod error;
 mod fleet;
 mod memory;
+mod policy;
 mod registry;
 mod response;
 mod rules;
@@ -155,6 +156,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stack;
+mod table;
 mod view;
 
 pub use outrigger_balance as balance;
@@ -174,11 +176,12 @@ pub use client::{Client, ResponseFuture};
 pub use destination::DestinationError;
 pub use error::Error;
 pub use fleet::Fleet;
+pub use policy::PolicySource;
 pub use response::{MAX_COLLECTED, ResponseBody};
 pub use rules::{Capacity, Concurrency, Inbound, InboundRate, Per, Rules, RulesError};
 pub use serve::ServeError;
 pub use settings::{Process, Settings, SettingsError};
-pub use view::{CircuitView, EndpointView, ServiceView};
+pub use view::{CircuitView, EndpointView, PolicyView, ServiceView};
 
 /// Joins the fleet as `service`, with everything else as environment and files say.
 ///

@@ -1,6 +1,7 @@
 //! The callee's half of a fleet: accept, obey the inbound rules, be registered, drain.
 
 mod advertise;
+mod door;
 mod health;
 mod peer;
 
@@ -16,21 +17,15 @@ use hyper::body::Incoming;
 use outrigger_core::{BoxError, Event, InstanceId, Observers, Rejected, RouteName, ServiceName};
 use outrigger_discovery::{Check, Registered, Registration, RegistryError};
 use outrigger_http::{Drained, Server, ServerConfig};
-use outrigger_limit::{
-    AdaptiveLimit, ConcurrencyLimit, KeyedRateLimit, RateLimit, RateLimitConfig,
-};
-use outrigger_tower::{
-    ConcurrencyLayer, DeadlineLayer, InboundLayer, KeyOf, RateLimitLayer, RefuseLayer,
-};
+use outrigger_tower::{DeadlineLayer, InboundLayer, RefuseLayer};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower::util::option_layer;
 use tower_service::Service;
 
 use crate::fleet::Inner;
-use crate::rules::adaptive_below;
-use crate::{Concurrency, InboundRate, Per};
+use crate::policy::Role;
 use advertise::advertised;
+use door::{Door, Doorkeeper, Doorplate};
 use health::{Health, Ready};
 use peer::WithPeer;
 
@@ -122,7 +117,17 @@ impl Serve {
         let ready = Ready::new();
         let mut config = ServerConfig::default();
         config.drain = parts.drain;
-        let stack = self.stack(app, ready.clone())?;
+        let policy = parts.policies.follow(&parts.service, Role::Callee);
+        let plate = Doorplate {
+            service: parts.service.clone(),
+            observers: parts.observers.clone(),
+            clock: Arc::clone(&parts.clock),
+            ready: ready.clone(),
+        };
+        let app = ServiceBuilder::new().map_err(Into::<BoxError>::into).service(app);
+        let (doorkeeper, door) = Doorkeeper::start(plate, &parts.inbound, &policy.now(), app)
+            .map_err(ServeError::Inbound)?;
+        let stack = self.stack(door, ready.clone());
         let registered = self.register(local).await?;
 
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -141,6 +146,18 @@ impl Serve {
                 self.inner.serving.send_replace(Serving::Registered(id));
             }
             std::future::pending::<()>().await;
+        };
+        // Beside the requests, until the last of them has ended.
+        let keeping = doorkeeper.run(policy.changes());
+        let server = async {
+            tokio::pin!(server, keeping);
+            let mut is_kept = true;
+            loop {
+                tokio::select! {
+                    drained = &mut server => return drained,
+                    () = &mut keeping, if is_kept => is_kept = false,
+                }
+            }
         };
         let mut server = std::pin::pin!(server);
         tokio::select! {
@@ -171,50 +188,35 @@ impl Serve {
     /// The stack in front of the application, outermost first, by the inbound rules.
     fn stack<S, B>(
         &self,
-        app: S,
+        door: Door<S>,
         ready: Ready,
-    ) -> Result<
-        impl Service<
-            Request<Incoming>,
-            Response = Response<
-                impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static + use<S, B>,
-            >,
-            Error = std::convert::Infallible,
-            Future: Send,
-        >
-        + Clone
-        + Send
-        + Sync
-        + 'static
-        + use<S, B>,
-        ServeError,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<
+            impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static + use<S, B>,
+        >,
+        Error = std::convert::Infallible,
+        Future: Send,
     >
+    + Clone
+    + Send
+    + Sync
+    + 'static
+    + use<S, B>
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = BoxError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let parts = &self.inner.parts;
         let service = &parts.service;
-        let concurrency = concurrency(parts.inbound.concurrency.as_ref())
-            .map_err(ServeError::Inbound)?
-            .into_layer(service);
-        let mut rates = Vec::new();
-        for rate in &parts.inbound.rate_limits {
-            rates.push(self.rate_layer(rate).map_err(ServeError::Inbound)?);
-        }
-        let mut rates = rates.into_iter();
-        // Two in the stack without boxes; the configuration is checked to hold no more.
-        let (first, second) = (rates.next(), rates.next());
-        if rates.next().is_some() {
-            return Err(ServeError::Inbound(
-                "inbound.rate_limits holds more than 2 entries".into(),
-            ));
-        }
         let health = Health::layer(parts.health.as_deref(), ready);
-        Ok(ServiceBuilder::new()
+        ServiceBuilder::new()
             .layer(RefuseLayer::new())
             .layer(InboundLayer::new(service.clone()))
             .layer(parts.telemetry.server_layer())
@@ -222,30 +224,7 @@ impl Serve {
             .layer(DeadlineLayer::new())
             // Whoever asks whether a full service lives is not told that it does not.
             .layer(health)
-            .layer(concurrency)
-            .layer(option_layer(first))
-            .layer(option_layer(second))
-            .map_err(Into::<BoxError>::into)
-            .service(app))
-    }
-
-    fn rate_layer(&self, rate: &InboundRate) -> Result<RateLimitLayer, BoxError> {
-        let parts = &self.inner.parts;
-        let (service, now) = (parts.service.clone(), parts.clock.now());
-        let mut config = RateLimitConfig::new(rate.rate);
-        config.burst = rate.burst;
-        let key = match &rate.per {
-            Per::Service => {
-                let bucket = Arc::new(RateLimit::new(config, now)?);
-                return Ok(RateLimitLayer::new(service, bucket).with_headers(true));
-            }
-            Per::Caller => KeyOf::Caller,
-            Per::ClientAddress => KeyOf::ClientAddress,
-            Per::Header(name) => KeyOf::Header(name.parse()?),
-            Per::Path => KeyOf::Path,
-        };
-        let buckets = Arc::new(KeyedRateLimit::new(config, fastrand::u128(..), now)?);
-        Ok(RateLimitLayer::keyed(service, buckets, key).with_headers(true))
+            .service(door)
     }
 
     async fn register(&self, local: SocketAddr) -> Result<Option<Registered>, ServeError> {
@@ -294,32 +273,4 @@ fn counted(
         }
         error
     }
-}
-
-/// A bound of requests in flight, or none.
-enum Bound {
-    Fixed(ConcurrencyLimit),
-    Adaptive(AdaptiveLimit),
-}
-
-impl Bound {
-    fn into_layer(self, service: &ServiceName) -> ConcurrencyLayer {
-        match self {
-            Self::Fixed(limit) => ConcurrencyLayer::new(service.clone(), limit),
-            Self::Adaptive(limit) => ConcurrencyLayer::adaptive(service.clone(), limit),
-        }
-    }
-}
-
-fn concurrency(config: Option<&Concurrency>) -> Result<Bound, BoxError> {
-    Ok(match config {
-        None => Bound::Fixed(ConcurrencyLimit::new(u32::MAX)),
-        Some(Concurrency { max_in_flight, adaptive: None }) => {
-            Bound::Fixed(ConcurrencyLimit::new(*max_in_flight))
-        }
-        Some(Concurrency { max_in_flight, adaptive: Some(adaptive) }) => {
-            let adaptive = adaptive_below(adaptive, *max_in_flight);
-            Bound::Adaptive(AdaptiveLimit::new(adaptive)?)
-        }
-    })
 }

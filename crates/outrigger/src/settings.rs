@@ -49,6 +49,8 @@ pub struct Process {
     /// each service that is called, `NAME.json`, for a start while the registry is away. Not a
     /// file: each service's set is replaced by itself. Default none.
     pub snapshot: Option<PathBuf>,
+    /// `OUTRIGGER_POLICY`: policy files, or directories of them, separated by `;`.
+    pub policy: Vec<PathBuf>,
     /// `OUTRIGGER_DRAIN`: how long requests in flight get to end. Default 30 s.
     #[serde(with = "humantime_serde")]
     pub drain: Option<Duration>,
@@ -91,13 +93,14 @@ pub enum SettingsError {
 }
 
 /// Variables that say something about the process, and the key each stands for.
-const PROCESS: [(&str, &str); 8] = [
+const PROCESS: [(&str, &str); 9] = [
     ("OUTRIGGER_CONSUL", "consul"),
     ("OUTRIGGER_VERSION", "version"),
     ("OUTRIGGER_ZONE", "zone"),
     ("OUTRIGGER_ADVERTISE", "advertise"),
     ("OUTRIGGER_ADVERTISE_LOOPBACK", "advertise_loopback"),
     ("OUTRIGGER_SNAPSHOT", "snapshot"),
+    ("OUTRIGGER_POLICY", "policy"),
     ("OUTRIGGER_DRAIN", "drain"),
     ("OUTRIGGER_ENDPOINTS", "endpoints"),
 ];
@@ -164,6 +167,7 @@ impl Settings {
             let parsed = match path.as_slice() {
                 [key] if key == "endpoints" => endpoints(value).map_err(wrong)?,
                 [key] if key == "advertise_loopback" => scalar(value),
+                [key] if key == "policy" => paths(value),
                 [key] if PROCESS.iter().any(|(_, known)| known == key) => {
                     Value::String(value.clone())
                 }
@@ -201,6 +205,11 @@ fn scalar(text: &str) -> Value {
         .ok()
         .and_then(|mut table| table.remove("v"))
         .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn paths(text: &str) -> Value {
+    let paths = text.split(';').map(str::trim).filter(|path| !path.is_empty());
+    Value::Array(paths.map(|path| Value::String(path.to_owned())).collect())
 }
 
 fn endpoints(text: &str) -> Result<Value, String> {

@@ -1,9 +1,12 @@
 //! The stack that every call to one service walks, outermost first.
 
+mod extras;
+
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,40 +14,41 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use outrigger_balance::EndpointSet;
-use outrigger_breaker::{Breaker, BreakerConfig, Mode};
-use outrigger_core::{BoxError, Call, CircuitState, Observers, RouteName, ServiceName};
-use outrigger_http::{ClientTls, OutboundBody, Pool};
-use outrigger_limit::{AdaptiveLimit, ConcurrencyLimit, RateLimit};
+use outrigger_breaker::Breaker;
+use outrigger_core::{
+    BoxError, Call, CircuitState, Dispatch, Observers, PolicyVersion, RouteName, ServiceName,
+};
+use outrigger_http::{OutboundBody, Pool};
+use outrigger_limit::ConcurrencyLimit;
+use outrigger_policy::RoutePlan;
 use outrigger_retry::{Budget, HedgeRule, RetryRule};
 use outrigger_telemetry::{ClientTrace, Telemetry, TryTrace};
 use outrigger_tower::{
-    Balance, BalanceLayer, CircuitBreaker, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer,
-    HedgeLayer, LimitConcurrency, LimitRate, ObserveLayer, Observed, PerTryTimeout,
-    PerTryTimeoutLayer, RateLimitLayer, ReplayBody, Retry, RetryLayer, Stamp, StampLayer, Timeout,
+    Balance, BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, Fused, FusedLayer,
+    FusedRules, HashOn, HedgeLayer, LimitConcurrency, ObserveLayer, Observed, PerTryTimeout,
+    PerTryTimeoutLayer, RateLimitLayer, ReplayBody, RetryLayer, Split, Stamp, StampLayer,
     TimeoutLayer, WithContext,
 };
 use pin_project_lite::pin_project;
-use tower::util::{BoxCloneSyncService, Either, MapResponseLayer};
+use tower::util::{BoxCloneSyncService, MapResponseLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::callee::Forget;
-use crate::rules::adaptive_below;
-use crate::{Body, Capacity, Rules};
+use crate::table::Pools;
+use crate::{Body, Rules};
 
-/// What sends a dispatched request: the span of the try, then the wire.
-type Wire<B> = Stamp<TryTrace<Pool<B>>>;
-/// One try: pick, capacity, its timeout, the wire.
-type Try<B> = Balance<LimitConcurrency<PerTryTimeout<Wire<B>>>>;
-/// All tries.
-type Tries = Timeout<CircuitBreaker<Retry<Try<ReplayBody<Body>>>>>;
-/// The caller's own use of the service, where it is limited.
-type Limited = Either<LimitRate<Tries>, Tries>;
-/// The way of a call under rules that most services have: not one box on it.
-type Plain = WithContext<ClientTrace<Observed<Limited>>>;
-/// The way of a call that may be hedged, or has several rate limits: what is inside is boxed.
+/// One try of a call that may be hedged: pick, capacity, its timeout, headers, the wire.
+type Try<B> = Balance<LimitConcurrency<PerTryTimeout<Stamp<TryTrace<Pool<B>>>>>>;
+/// The way of a call under rules that most services have: one future, and not one box on it.
+type Plain = WithContext<ClientTrace<Fused<Wire, Body, WireBody>>>;
+/// What sends a request: the span of the try, then the pool.
+type Wire = TryTrace<Pool<ReplayBody<Body>>>;
+type WireBody = <<Wire as Service<Dispatch<Request<ReplayBody<Body>>>>>::Response as Answer>::Body;
+/// The same, for a route that is split between subsets.
+type Parted = WithContext<ClientTrace<Split<Fused<Wire, Body, WireBody>>>>;
+/// The way of a call that may be hedged, or changed on its way: what is inside is boxed.
 type Rich = WithContext<ClientTrace<Observed<RichTries>>>;
-type RichTries = BoxCloneSyncService<Call<Request<Body>>, Response<RichBody>, BoxError>;
+pub(super) type RichTries = BoxCloneSyncService<Call<Request<Body>>, Response<RichBody>, BoxError>;
 type RichBody = UnsyncBoxBody<Bytes, BoxError>;
 
 type ResponseOf<S> = <S as Service<Request<Body>>>::Response;
@@ -64,6 +68,7 @@ impl<B> Answer for Response<B> {
 #[derive(Clone, Debug)]
 pub(crate) enum Stack {
     Plain(Plain),
+    Parted(Parted),
     Rich(Rich),
 }
 
@@ -71,6 +76,7 @@ impl Stack {
     pub(crate) fn call(&mut self, request: Request<Body>) -> StackFuture {
         match self {
             Self::Plain(stack) => StackFuture::Plain { inner: stack.call(request) },
+            Self::Parted(stack) => StackFuture::Plain { inner: stack.call(request) },
             Self::Rich(stack) => StackFuture::Rich { inner: stack.call(request) },
         }
     }
@@ -146,6 +152,10 @@ pub(crate) struct Circuit {
 }
 
 impl Circuit {
+    pub(crate) const fn new(breaker: Breaker, route: RouteName) -> Self {
+        Self { breaker, route }
+    }
+
     pub(crate) const fn route(&self) -> &RouteName {
         &self.route
     }
@@ -156,135 +166,120 @@ impl Circuit {
 }
 
 /// What a stack is made of, beside its rules.
-#[derive(Debug)]
 pub(crate) struct Ingredients<'a> {
     pub(crate) service: &'a ServiceName,
     pub(crate) caller: &'a ServiceName,
     pub(crate) set: EndpointSet,
-    pub(crate) tls: Option<&'a ClientTls>,
     pub(crate) telemetry: &'a Telemetry,
     pub(crate) observers: &'a Observers,
-    pub(crate) now: Instant,
-}
-
-/// A stack and what belongs to it.
-pub(crate) struct Built {
-    pub(crate) stack: Stack,
-    pub(crate) circuit: Option<Circuit>,
-    pub(crate) forget: Forget,
-    /// The policy's.
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) route: &'a RouteName,
+    pub(crate) policy: PolicyVersion,
+    pub(crate) budget: &'a Arc<Budget>,
+    pub(crate) limits: Vec<RateLimitLayer>,
+    pub(crate) capacity: Option<ConcurrencyLayer>,
+    pub(crate) circuit: Option<&'a Circuit>,
+    pub(crate) pools: &'a Pools,
+    pub(crate) hash_on: Option<HashOn>,
+    /// What the endpoint set calls each subset of the policy.
+    pub(crate) subsets: &'a BTreeMap<Arc<str>, Arc<str>>,
+    /// What a policy adds to the rules.
+    pub(crate) plan: Option<&'a RoutePlan>,
 }
 
 /// Builds the stack of rules that have been validated.
 ///
 /// # Errors
-/// None of a rule that [`Rules::validate`] accepts; they are passed on all the same, since a
-/// library does not panic over a bound that two places state differently.
-pub(crate) fn build(rules: &Rules, with: &Ingredients<'_>) -> Result<Built, BoxError> {
-    let (service, now) = (with.service, with.now);
-    let budget = Budget::new(&rules.retry.budget, now);
+/// None of a rule that [`Rules::validate`], or a policy's reader, accepts; they are passed on all
+/// the same, since a library does not panic over a bound that two places state differently.
+pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, BoxError> {
+    let service = with.service;
     let retry = RetryLayer::new(
         service.clone(),
         Arc::new(RetryRule::new(&rules.retry)?),
-        Arc::clone(&budget),
+        Arc::clone(with.budget),
     )
     .with_observers(with.observers.clone());
-    let (config, route) = (rules.breaker.clone(), RouteName::default());
-    let is_on = config.is_some();
-    let breaker = Breaker::builder(config.unwrap_or_else(off))
-        .seed(fastrand::u64(..))
-        .observers(with.observers.clone(), service.clone(), route.clone())
-        .build(now)?;
-    let circuit = is_on.then(|| Circuit { breaker: breaker.clone(), route });
-    let breaker = CircuitBreakerLayer::new(service.clone(), breaker);
-    let mut limits = Vec::new();
-    for limit in &rules.rate_limits {
-        let bucket = Arc::new(RateLimit::new(limit.clone(), now)?);
-        limits.push(RateLimitLayer::new(service.clone(), bucket));
-    }
+    let mut parts = FusedRules::new(observe(&with), retry, balance(&mut with));
+    parts.limits = std::mem::take(&mut with.limits);
+    parts.timeout = TimeoutLayer::maybe(rules.timeout).with_idle(rules.idle_timeout);
+    parts.circuit = with
+        .circuit
+        .map(|circuit| CircuitBreakerLayer::new(service.clone(), circuit.breaker.clone()));
+    parts.capacity = with.capacity.take();
+    parts.per_try = PerTryTimeoutLayer::maybe(rules.retry.per_try_timeout);
+    parts.stamp = StampLayer::new().with_caller(with.caller.clone());
 
-    let is_plain = rules.hedge.is_none() && limits.len() <= 1;
-    let (stack, forget): (Stack, Forget) = if is_plain {
-        let pool = pool(rules, with);
-        let tries = timed(rules, breaker.layer(retry.layer(one_try(rules, with, pool.clone())?)));
-        let limited = match limits.first() {
-            Some(limit) => Either::Left(limit.layer(tries)),
-            None => Either::Right(tries),
-        };
-        (Stack::Plain(outside(with, limited)), Box::new(move |keep| pool.retain(keep)))
-    } else {
-        let (mut tries, forget): (RichTries, Forget) = match &rules.hedge {
-            Some(config) => {
-                let rule = HedgeRule::new(config, &rules.retry.methods)?;
-                let mut hedge = HedgeLayer::new(service.clone(), rule, budget)
-                    .with_body_limit(rules.retry.body_limit)
-                    .with_observers(with.observers.clone());
-                if rules.retry.attempts > 0 {
-                    // A retry rule that is off counts nothing.
-                    hedge = hedge.within_retry();
-                }
-                let pool = pool(rules, with);
-                let one = hedge.layer(one_try(rules, with, pool.clone())?);
-                let tries = boxed(timed(rules, breaker.layer(retry.layer(one))));
-                (tries, Box::new(move |keep| pool.retain(keep)))
-            }
-            None => {
-                let pool = pool(rules, with);
-                let one = one_try(rules, with, pool.clone())?;
-                let tries = boxed(timed(rules, breaker.layer(retry.layer(one))));
-                (tries, Box::new(move |keep| pool.retain(keep)))
-            }
-        };
-        for limit in limits {
-            tries = BoxCloneSyncService::new(limit.layer(tries));
+    let split = with.plan.and_then(|plan| extras::split(plan, with.subsets));
+    let is_rich = rules.hedge.is_some() || with.plan.is_some_and(extras::is_rich);
+    if !is_rich {
+        let wire = with.telemetry.try_layer().layer(with.pools.plain());
+        let fused = FusedLayer::new(parts).layer(wire);
+        return Ok(match split {
+            None => Stack::Plain(outside(&with, fused)),
+            Some(split) => Stack::Parted(outside(&with, split.layer(fused))),
+        });
+    }
+    let tries = match &rules.hedge {
+        None => {
+            let wire = with.telemetry.try_layer().layer(with.pools.plain());
+            boxed(parts.retry.layer(one_try(&parts, service, wire)))
         }
-        (Stack::Rich(outside(with, tries)), forget)
+        Some(config) => {
+            let rule = HedgeRule::new(config, &rules.retry.methods)?;
+            let mut hedge = HedgeLayer::new(service.clone(), rule, Arc::clone(with.budget))
+                .with_body_limit(rules.retry.body_limit)
+                .with_observers(with.observers.clone());
+            if rules.retry.attempts > 0 {
+                // A retry rule that is off counts nothing.
+                hedge = hedge.within_retry();
+            }
+            let wire = with.telemetry.try_layer().layer(with.pools.hedged());
+            boxed(parts.retry.layer(hedge.layer(one_try(&parts, service, wire))))
+        }
     };
-    Ok(Built { stack, circuit, forget, timeout: rules.timeout })
+    let tries = match &parts.circuit {
+        Some(circuit) => boxed(circuit.layer(tries)),
+        None => tries,
+    };
+    let timed = extras::Timed { split, timeout: parts.timeout };
+    let mut tries = extras::around(timed, tries, &with)?;
+    for limit in parts.limits.iter().rev() {
+        tries = boxed(limit.layer(tries));
+    }
+    Ok(Stack::Rich(outside(&with, parts.observe.layer(tries))))
 }
 
-fn pool<B>(rules: &Rules, with: &Ingredients<'_>) -> Pool<B>
-where
-    B: OutboundBody,
-{
-    match with.tls {
-        Some(tls) => Pool::with_tls(rules.pool_config(), tls.clone()),
-        None => Pool::new(rules.pool_config()),
+fn observe(with: &Ingredients<'_>) -> ObserveLayer {
+    ObserveLayer::new(with.service.clone(), with.observers.clone())
+}
+
+fn balance(with: &mut Ingredients<'_>) -> BalanceLayer {
+    let balance = BalanceLayer::new(with.set.clone()).with_observers(with.observers.clone());
+    match with.hash_on.take() {
+        Some(hash_on) => balance.with_hash_on(hash_on),
+        None => balance,
     }
 }
 
-/// One try, from the pick to the wire.
-fn one_try<B>(rules: &Rules, with: &Ingredients<'_>, pool: Pool<B>) -> Result<Try<B>, BoxError>
+/// One try from layers, for what goes between it and the retries.
+fn one_try<B>(rules: &FusedRules, service: &ServiceName, wire: TryTrace<Pool<B>>) -> Try<B>
 where
     B: OutboundBody,
 {
-    let service = with.service.clone();
-    let traced = with.telemetry.try_layer().layer(pool);
-    let wire = StampLayer::new().with_caller(with.caller.clone()).layer(traced);
-    let timed = PerTryTimeoutLayer::maybe(rules.retry.per_try_timeout).layer(wire);
-    let capacity = match &rules.capacity {
-        None => ConcurrencyLayer::new(service, ConcurrencyLimit::new(u32::MAX)),
-        Some(Capacity { max_requests, adaptive: None, .. }) => {
-            ConcurrencyLayer::new(service, ConcurrencyLimit::new(*max_requests))
-        }
-        Some(Capacity { max_requests, adaptive: Some(adaptive), .. }) => {
-            let adaptive = adaptive_below(adaptive, *max_requests);
-            ConcurrencyLayer::adaptive(service, AdaptiveLimit::new(adaptive)?)
-        }
-    };
-    let one = capacity.with_name("capacity").layer(timed);
-    Ok(BalanceLayer::new(with.set.clone()).with_observers(with.observers.clone()).layer(one))
+    let capacity = rules
+        .capacity
+        .clone()
+        .unwrap_or_else(|| ConcurrencyLayer::new(service.clone(), ConcurrencyLimit::new(u32::MAX)));
+    let wire = rules.per_try.layer(rules.stamp.layer(wire));
+    rules.balance.layer(capacity.layer(wire))
 }
 
-fn timed<S>(rules: &Rules, tries: S) -> Timeout<S> {
-    TimeoutLayer::maybe(rules.timeout).with_idle(rules.idle_timeout).layer(tries)
-}
-
-/// What stands outside of every rule: context, the span of the call, and how it ended.
-fn outside<S>(with: &Ingredients<'_>, inner: S) -> WithContext<ClientTrace<Observed<S>>> {
-    let observed = ObserveLayer::new(with.service.clone(), with.observers.clone()).layer(inner);
-    ContextLayer::new(with.service.clone()).layer(with.telemetry.client_layer().layer(observed))
+/// What stands outside of every rule: context and the span of the call.
+fn outside<S>(with: &Ingredients<'_>, inner: S) -> WithContext<ClientTrace<S>> {
+    let context = ContextLayer::new(with.service.clone())
+        .with_route(with.route.clone())
+        .with_policy(with.policy);
+    context.layer(with.telemetry.client_layer().layer(inner))
 }
 
 fn boxed<S, B>(tries: S) -> RichTries
@@ -300,11 +295,4 @@ where
     let boxed =
         |response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync());
     BoxCloneSyncService::new(MapResponseLayer::new(boxed).layer(tries))
-}
-
-/// A circuit that admits everything and counts nothing.
-fn off() -> BreakerConfig {
-    let mut config = BreakerConfig::default();
-    config.mode = Mode::Disabled;
-    config
 }

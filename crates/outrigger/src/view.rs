@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outrigger_balance::EndpointStatus;
-use outrigger_core::{CircuitState, Freshness, Language, ServiceName};
+use outrigger_core::{CircuitState, Freshness, Language, PolicyVersion, ServiceName};
 use serde::Serialize;
+
+use crate::PolicySource;
+use crate::policy::InForce;
 
 /// One service that this process calls, as it is now.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +22,8 @@ pub struct ServiceView {
     pub panicking: bool,
     /// Its endpoints, in the registry's order.
     pub endpoints: Vec<EndpointView>,
+    /// The policy in force.
+    pub policy: PolicyView,
     /// Its circuits; empty when it has none.
     pub circuits: Vec<CircuitView>,
 }
@@ -53,6 +58,28 @@ pub struct EndpointView {
     pub version: Option<Arc<str>>,
     /// The zone.
     pub zone: Option<Arc<str>>,
+}
+
+/// The policy in force, and what keeps a newer one from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PolicyView {
+    /// The first 12 hex digits of the SHA-256 of its text; `default` without a policy.
+    pub version: String,
+    /// Where it comes from.
+    pub source: PolicySource,
+    /// Why what stands in the policy's place is not in force: where, what, and what is allowed.
+    pub error: Option<String>,
+}
+
+impl PolicyView {
+    pub(crate) fn of(followed: &InForce, version: PolicyVersion) -> Self {
+        Self {
+            version: version.to_string(),
+            source: followed.source,
+            error: followed.trouble.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// One circuit, as it is now.

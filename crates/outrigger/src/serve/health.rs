@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
@@ -16,16 +17,39 @@ use tower_service::Service;
 
 /// Whether the service takes requests; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Ready(Arc<AtomicBool>);
+pub(super) struct Ready(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    drains: AtomicBool,
+    /// Why nothing is accepted, though it does not drain.
+    closed: ArcSwapOption<Arc<str>>,
+}
 
 impl Ready {
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(Arc::new(State { drains: AtomicBool::new(false), closed: ArcSwapOption::empty() }))
     }
 
     /// From now on it says that it drains.
     pub(super) fn drain(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.drains.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it says why nothing is accepted, or no longer.
+    pub(super) fn close(&self, why: Option<Arc<str>>) {
+        self.0.closed.store(why.map(Arc::new));
+    }
+
+    /// What it says: whether it takes requests, and in words.
+    fn word(&self) -> (bool, Bytes) {
+        if self.0.drains.load(Ordering::Relaxed) {
+            return (false, Bytes::from_static(b"draining\n"));
+        }
+        match &*self.0.closed.load() {
+            Some(why) => (false, format!("{why}\n").into()),
+            None => (true, Bytes::from_static(b"ok\n")),
+        }
     }
 }
 
@@ -72,8 +96,8 @@ where
         let is_asked = self.about.path.as_deref() == Some(request.uri().path())
             && matches!(*request.method(), Method::GET | Method::HEAD);
         if is_asked {
-            let ready = self.about.ready.0.load(Ordering::Relaxed);
-            return HealthFuture::Ours { ready };
+            let (ready, text) = self.about.ready.word();
+            return HealthFuture::Ours { ready, text };
         }
         HealthFuture::Theirs { inner: self.inner.call(request) }
     }
@@ -82,7 +106,7 @@ where
 pin_project! {
     #[project = FutureProj]
     pub(super) enum HealthFuture<F> {
-        Ours { ready: bool },
+        Ours { ready: bool, text: Bytes },
         Theirs { #[pin] inner: F },
     }
 }
@@ -96,12 +120,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            FutureProj::Ours { ready } => {
-                let (status, text) = match *ready {
-                    true => (StatusCode::OK, "ok\n"),
-                    false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-                };
-                let body = Full::new(Bytes::from_static(text.as_bytes()));
+            FutureProj::Ours { ready, text } => {
+                let status = if *ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let body = Full::new(std::mem::take(text));
                 let mut response = Response::new(HealthBody::Ours { body });
                 *response.status_mut() = status;
                 let plain = HeaderValue::from_static("text/plain");

@@ -1,0 +1,308 @@
+//! What all routes of a service share, and what outlives a reload.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use outrigger_balance::{EndpointSet, SetOptions, Subset};
+use outrigger_breaker::Breaker;
+use outrigger_core::{BoxError, Observers, RouteName, ServiceName};
+use outrigger_http::{ClientTls, PoolConfig};
+use outrigger_limit::{AdaptiveLimit, ConcurrencyLimit, RateLimit};
+use outrigger_policy::Tls;
+use outrigger_retry::Budget;
+use outrigger_telemetry::Telemetry;
+use outrigger_tower::{ConcurrencyLayer, RateLimitLayer};
+
+use super::pools::Pools;
+use super::spec::{RouteSpec, Spec, hash_on};
+use super::{Table, Way};
+use crate::rules::adaptive_below;
+use crate::stack::{Circuit, Ingredients, build};
+use crate::{Capacity, Rules};
+
+/// What all routes of a service share, over all versions of its policy.
+///
+/// A reload compares part by part: what did not change keeps its very state, what changed takes
+/// its state with it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    service: ServiceName,
+    caller: ServiceName,
+    telemetry: Telemetry,
+    observers: Observers,
+    set: EndpointSet,
+    options: SetOptions,
+    budget: Arc<Budget>,
+    limits: Vec<Arc<RateLimit>>,
+    capacity: Option<Bound>,
+    breakers: BTreeMap<RouteName, Breaker>,
+    /// The builder's, where the policy has nothing to say.
+    own_tls: Option<ClientTls>,
+    tls: Option<Tls>,
+    pool_config: PoolConfig,
+    pools: Arc<Pools>,
+    subsets: Vec<Key>,
+    next_key: u64,
+}
+
+/// How much may be in flight.
+#[derive(Debug)]
+struct Bound {
+    layer: ConcurrencyLayer,
+    limit: Limit,
+}
+
+#[derive(Debug)]
+enum Limit {
+    Fixed(ConcurrencyLimit),
+    Adaptive(AdaptiveLimit),
+}
+
+/// A subset that the endpoint set knows: for as long as a request may ask for it.
+///
+/// A request runs wholly under one version, so the subsets of the version before must be there
+/// until the last of its requests has chosen its last endpoint.
+#[derive(Debug)]
+struct Key {
+    labels: Subset,
+    /// The text that the set has; requests hold another allocation of it.
+    text: Arc<str>,
+    asked_for: Weak<str>,
+}
+
+/// Who calls, and by what means.
+pub(crate) struct Means {
+    pub(crate) service: ServiceName,
+    pub(crate) caller: ServiceName,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) observers: Observers,
+    pub(crate) tls: Option<ClientTls>,
+}
+
+impl Shared {
+    /// What `spec` needs, and its table. `options` says who calls; the rest of it is the spec's.
+    pub(crate) fn start(
+        means: Means,
+        options: SetOptions,
+        spec: &Spec,
+        now: Instant,
+    ) -> Result<(Self, Table), BoxError> {
+        let rules = &spec.last().rules;
+        let options = options.with_balance(rules.balance.clone()).with_eject(rules.eject.clone());
+        let pool_config = rules.pool_config();
+        let mut shared = Self {
+            service: means.service,
+            caller: means.caller,
+            telemetry: means.telemetry,
+            observers: means.observers,
+            set: EndpointSet::new(options.clone(), now)?,
+            options,
+            budget: Budget::new(&rules.retry.budget, now),
+            limits: Vec::new(),
+            capacity: None,
+            breakers: BTreeMap::new(),
+            tls: None,
+            pools: Arc::new(Pools::new(pool_config.clone(), means.tls.clone())),
+            own_tls: means.tls,
+            pool_config,
+            subsets: Vec::new(),
+            next_key: 0,
+        };
+        let table = shared.reload(spec, now)?;
+        Ok((shared, table))
+    }
+
+    pub(crate) const fn set(&self) -> &EndpointSet {
+        &self.set
+    }
+
+    pub(crate) const fn pools(&self) -> &Arc<Pools> {
+        &self.pools
+    }
+
+    /// Takes over what `spec` says of everything that is shared, and makes its table.
+    ///
+    /// # Errors
+    /// None of a policy that was read, or of rules that were validated.
+    pub(crate) fn reload(&mut self, spec: &Spec, now: Instant) -> Result<Table, BoxError> {
+        let rules = &spec.last().rules;
+        self.budget.reconfigure(&rules.retry.budget);
+        self.reload_limits(rules, now)?;
+        self.reload_capacity(rules.capacity.as_ref())?;
+        self.reload_pools(rules, spec.tls.as_ref());
+        let names = self.reload_set(rules, &spec.subsets, now)?;
+        let mut ways = Vec::with_capacity(spec.routes.len());
+        for route in &spec.routes {
+            ways.push(self.way(route, spec, &names, now)?);
+        }
+        let is_named = |name: &RouteName| spec.routes.iter().any(|route| route.name == *name);
+        self.breakers.retain(|name, _| is_named(name));
+        Ok(Table { version: spec.version, loaded: spec.loaded.clone(), ways: ways.into() })
+    }
+
+    /// Forgets subsets that no request asks for any more.
+    pub(crate) fn tidy(&mut self, now: Instant) -> Result<(), BoxError> {
+        let before = self.subsets.len();
+        self.subsets.retain(|key| key.asked_for.strong_count() > 0);
+        if self.subsets.len() != before {
+            self.options.subsets = self.known_subsets();
+            self.set.reconfigure(self.options.clone(), now)?;
+        }
+        Ok(())
+    }
+
+    fn reload_limits(&mut self, rules: &Rules, now: Instant) -> Result<(), BoxError> {
+        self.limits.truncate(rules.rate_limits.len());
+        for (at, config) in rules.rate_limits.iter().enumerate() {
+            match self.limits.get(at) {
+                Some(limit) if limit.config() == *config => {}
+                Some(limit) => limit.reconfigure(config.clone(), now)?,
+                None => self.limits.push(Arc::new(RateLimit::new(config.clone(), now)?)),
+            }
+        }
+        Ok(())
+    }
+
+    fn reload_capacity(&mut self, capacity: Option<&Capacity>) -> Result<(), BoxError> {
+        let Some(Capacity { max_requests, adaptive, .. }) = capacity else {
+            self.capacity = None;
+            return Ok(());
+        };
+        let adaptive = adaptive.as_ref().map(|adaptive| adaptive_below(adaptive, *max_requests));
+        match (&self.capacity, adaptive) {
+            (Some(Bound { limit: Limit::Fixed(limit), .. }), None) => {
+                limit.set_limit(*max_requests);
+            }
+            (Some(Bound { limit: Limit::Adaptive(limit), .. }), Some(config)) => {
+                limit.reconfigure(config)?;
+            }
+            (_, config) => {
+                let service = self.service.clone();
+                let (layer, limit) = match config {
+                    None => {
+                        let limit = ConcurrencyLimit::new(*max_requests);
+                        let layer = ConcurrencyLayer::new(service, limit.clone());
+                        (layer, Limit::Fixed(limit))
+                    }
+                    Some(config) => {
+                        let limit = AdaptiveLimit::new(config)?;
+                        let layer = ConcurrencyLayer::adaptive(service, limit.clone());
+                        (layer, Limit::Adaptive(limit))
+                    }
+                };
+                self.capacity = Some(Bound { layer: layer.with_name("capacity"), limit });
+            }
+        }
+        Ok(())
+    }
+
+    fn reload_pools(&mut self, rules: &Rules, tls: Option<&(Tls, ClientTls)>) {
+        let config = rules.pool_config();
+        let written = tls.map(|(written, _)| written);
+        if config != self.pool_config || written != self.tls.as_ref() {
+            let tls = tls.map(|(_, tls)| tls.clone()).or_else(|| self.own_tls.clone());
+            self.pools = Arc::new(Pools::new(config.clone(), tls));
+            self.pool_config = config;
+            self.tls = written.cloned();
+        }
+    }
+
+    /// Sees to it that the set knows the subsets, and says under which key it knows each.
+    fn reload_set(
+        &mut self,
+        rules: &Rules,
+        subsets: &[(Arc<str>, Subset)],
+        now: Instant,
+    ) -> Result<BTreeMap<Arc<str>, Arc<str>>, BoxError> {
+        let mut names = BTreeMap::new();
+        for (name, labels) in subsets {
+            let known = self.subsets.iter().find(|key| key.labels == *labels);
+            let present = known.and_then(|key| key.asked_for.upgrade());
+            let key = present.unwrap_or_else(|| {
+                self.next_key += 1;
+                let text: Arc<str> = format!("{name}#{}", self.next_key).into();
+                let asked_for: Arc<str> = Arc::from(&*text);
+                let labels = labels.clone();
+                self.subsets.push(Key { labels, text, asked_for: Arc::downgrade(&asked_for) });
+                asked_for
+            });
+            names.insert(Arc::clone(name), key);
+        }
+        self.subsets.retain(|key| key.asked_for.strong_count() > 0);
+        let subsets = self.known_subsets();
+        let is_same = self.options.balance == rules.balance
+            && self.options.eject == rules.eject
+            && self.options.subsets == subsets;
+        if !is_same {
+            self.options.balance = rules.balance.clone();
+            self.options.eject = rules.eject.clone();
+            self.options.subsets = subsets;
+            self.set.reconfigure(self.options.clone(), now)?;
+        }
+        Ok(names)
+    }
+
+    fn known_subsets(&self) -> Vec<(Arc<str>, Subset)> {
+        self.subsets.iter().map(|key| (Arc::clone(&key.text), key.labels.clone())).collect()
+    }
+
+    fn way(
+        &mut self,
+        route: &RouteSpec,
+        spec: &Spec,
+        names: &BTreeMap<Arc<str>, Arc<str>>,
+        now: Instant,
+    ) -> Result<Way, BoxError> {
+        let circuit = self.circuit(route, now)?;
+        let limits = self
+            .limits
+            .iter()
+            .map(|limit| RateLimitLayer::new(self.service.clone(), Arc::clone(limit)));
+        let with = Ingredients {
+            service: &self.service,
+            caller: &self.caller,
+            set: self.set.clone(),
+            telemetry: &self.telemetry,
+            observers: &self.observers,
+            route: &route.name,
+            policy: spec.version,
+            budget: &self.budget,
+            limits: limits.collect(),
+            capacity: self.capacity.as_ref().map(|bound| bound.layer.clone()),
+            circuit: circuit.as_ref(),
+            pools: &self.pools,
+            hash_on: route.plan.as_ref().and_then(|plan| hash_on(plan.hash_on.as_ref()?)),
+            subsets: names,
+            plan: route.plan.as_deref(),
+        };
+        let stack = build(&route.rules, with)?;
+        Ok(Way { stack, circuit, timeout: route.rules.timeout })
+    }
+
+    /// The circuit of a route: the one it had, under the rules it has now.
+    fn circuit(&mut self, route: &RouteSpec, now: Instant) -> Result<Option<Circuit>, BoxError> {
+        let Some(config) = &route.rules.breaker else {
+            self.breakers.remove(&route.name);
+            return Ok(None);
+        };
+        let breaker = match self.breakers.get(&route.name) {
+            Some(breaker) => {
+                if breaker.config() != *config {
+                    breaker.reconfigure(config.clone(), now)?;
+                }
+                breaker.clone()
+            }
+            None => {
+                let service = self.service.clone();
+                let breaker = Breaker::builder(config.clone())
+                    .seed(fastrand::u64(..))
+                    .observers(self.observers.clone(), service, route.name.clone())
+                    .build(now)?;
+                self.breakers.insert(route.name.clone(), breaker.clone());
+                breaker
+            }
+        };
+        Ok(Some(Circuit::new(breaker, route.name.clone())))
+    }
+}
