@@ -246,8 +246,17 @@ async fn keys_and_sessions(version: &str) {
     let consul = agent.consul();
     let kv = consul.kv();
     let mut watch = kv.watch("outrigger/policy/stock").expect("a key");
-    let first = within(20, "a missing key", watch.next()).await.expect("a state");
-    assert_eq!(first.entry, None);
+    // Until the agent is up, what is told is that nothing is known.
+    let missing = async {
+        loop {
+            let state = watch.next().await.expect("a state");
+            assert_eq!(state.entry, None);
+            if state.freshness == Freshness::Live {
+                return;
+            }
+        }
+    };
+    within(20, "a missing key", missing).await;
     assert!(kv.put_if("outrigger/policy/stock", "one", 0).await.expect("written"));
     let state = within(5, "the key", watch.next()).await.expect("a state");
     assert_eq!(state.value().map(|v| &**v), Some(&b"one"[..]));
