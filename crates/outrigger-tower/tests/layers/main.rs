@@ -12,6 +12,7 @@ mod inbound;
 mod kit;
 mod limits;
 mod mirror;
+mod policy;
 mod retry;
 mod server;
 mod split;
