@@ -131,13 +131,20 @@ impl Propagators {
         }
         if self.write.b3 {
             headers.insert(B3, b3::single_value(context));
-        } else if self.read.b3 {
-            headers.remove(B3);
         }
         if self.write.b3_multi {
             b3::write_multi(headers, context);
-        } else if self.read.b3_multi && headers.contains_key(b3::TRACE_ID) {
-            b3::remove_multi(headers);
+        }
+        let is_stale = self.read.b3 && !self.write.b3 || self.read.b3_multi && !self.write.b3_multi;
+        // Heads are short: one look at each name is cheaper than to hash two that are hardly ever
+        // there. All of them begin with `x-b3-`, or are `b3`.
+        if is_stale && headers.keys().any(|name| is_b3(name.as_str())) {
+            if self.read.b3 && !self.write.b3 {
+                headers.remove(B3);
+            }
+            if self.read.b3_multi && !self.write.b3_multi {
+                b3::remove_multi(headers);
+            }
         }
     }
 
@@ -163,6 +170,10 @@ impl Propagators {
             headers.insert(BAGGAGE, baggage.clone());
         }
     }
+}
+
+fn is_b3(name: &str) -> bool {
+    name == "b3" || name.starts_with("x-b3-")
 }
 
 /// The one `traceparent`: two of them cannot both be right, so they are none.

@@ -115,6 +115,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
         let span = self.begin(&mut request);
         TracedFuture::new(self.inner.call(request), span)

@@ -67,6 +67,16 @@ impl Kept {
         }
     }
 
+    #[inline]
+    fn is(&self, label: &Label<'_>) -> bool {
+        match (self, label) {
+            (Self::Text(kept), Label::Text(label)) => **kept == **label,
+            (Self::Number(kept), Label::Number(label)) => kept == label,
+            (Self::Endpoint(kept), Label::Endpoint(label)) => kept == label,
+            _ => false,
+        }
+    }
+
     fn as_label(&self) -> Label<'_> {
         match self {
             Self::Text(text) => Label::Text(text),
@@ -90,7 +100,8 @@ impl Hash for Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().map(Kept::as_label).eq(other.0.iter().map(Kept::as_label))
+        self.0.len() == other.0.len()
+            && self.0.iter().zip(&other.0).all(|(one, other)| one.is(&other.as_label()))
     }
 }
 
@@ -109,7 +120,7 @@ impl Hash for Sought<'_> {
 
 impl Equivalent<Key> for Sought<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.0.iter().copied().eq(key.0.iter().map(Kept::as_label))
+        self.0.len() == key.0.len() && key.0.iter().zip(self.0).all(|(kept, label)| kept.is(label))
     }
 }
 
@@ -164,6 +175,11 @@ impl<M: Default> Family<M> {
             Some(metric) => act(metric),
             None => act(&self.insert(labels)),
         }
+    }
+
+    /// The series of these labels, if it is there already.
+    pub(super) fn find(&self, labels: &[Label<'_>]) -> Option<Arc<M>> {
+        self.series.pin().get(&Sought(labels)).cloned()
     }
 
     #[cold]
@@ -269,13 +285,20 @@ impl Spreading {
 
 impl Hasher for Spreading {
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
+        let (words, _) = bytes.as_chunks::<8>();
         for word in words {
             self.mix(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+        // The last eight once more, some of them for the second time: no copy of an odd length,
+        // which would be a call. What is shorter goes in as two overlapping halves.
+        let last = match (bytes.last_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk()) {
+            (Some(last), ..) => u64::from_le_bytes(*last),
+            (None, Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+            }
+            _ => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        self.mix(last ^ (bytes.len() as u64) << 56);
     }
 
     fn write_u16(&mut self, number: u16) {

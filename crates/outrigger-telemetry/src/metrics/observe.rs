@@ -8,26 +8,15 @@ impl Observe for Metrics {
     fn observe(&self, event: &Event<'_>) {
         match *event {
             Event::Finished { service, route, method, status, outcome, elapsed, .. } => {
-                let labels = [
-                    Label::Text(method),
-                    Label::Text(service.as_str()),
-                    Label::Text(route.as_str()),
-                    status.map_or(Label::Text(""), Label::Number),
-                    Label::Text(outcome.as_str()),
-                ];
-                self.client_duration.with(&labels, |histogram| histogram.record(elapsed));
+                self.called(service, route, method, status, outcome, elapsed);
             }
             Event::Tried { service, endpoint, status, failure, outcome, elapsed, .. } => {
-                let service = Label::Text(service.as_str());
                 let result = match (failure, status) {
                     (Some(failure), _) => failure.as_str(),
                     (None, Some(status)) => class(status),
                     (None, None) => outcome.as_str(),
                 };
-                let labels = [service, Label::Endpoint(endpoint.address()), Label::Text(result)];
-                self.tries.with(&labels, |counter| counter.add(1));
-                let labels = [service, Label::Text(outcome.as_str())];
-                self.try_duration.with(&labels, |histogram| histogram.record(elapsed));
+                self.tried(service, endpoint.address(), result, outcome, elapsed);
             }
             Event::Rejected { rejected, route } => {
                 let labels = [

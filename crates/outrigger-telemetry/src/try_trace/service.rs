@@ -107,6 +107,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut dispatch: Dispatch<Request<B>>) -> Self::Future {
         let span = self.begin(&mut dispatch);
         TracedFuture::new(self.inner.call(dispatch), span)
