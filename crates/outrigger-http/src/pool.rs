@@ -173,6 +173,7 @@ impl<B: OutboundBody> Service<Dispatch<Request<B>>> for Pool<B> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, dispatch: Dispatch<Request<B>>) -> ResponseFuture<B> {
         let endpoint = self.endpoint(&dispatch.endpoint);
         ResponseFuture::start(endpoint, dispatch.request)
