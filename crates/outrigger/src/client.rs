@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::fleet::Inner;
 use crate::policy::Role;
 use crate::stack::{Stack, StackFuture};
 use crate::table::{Means, Shared, Spec, Table};
-use crate::view::{CircuitView, EndpointView, PolicyView};
+use crate::view::{CircuitView, EndpointView, MirrorView, PolicyView};
 use crate::{Body, ResponseBody, ServiceView};
 
 /// How long a call waits for the registry's first word on a service.
@@ -44,7 +44,7 @@ pub struct Client {
 
 /// The services called so far. One that nobody registers is kept like any other: the names come
 /// from the application's own code.
-struct Callees {
+pub(crate) struct Callees {
     known: HashMap<String, Arc<Callee>>,
     /// Held while a callee is made, so that a service gets one watch and not one per racing call.
     making: Mutex<()>,
@@ -115,6 +115,7 @@ impl Client {
             telemetry: parts.telemetry.clone(),
             observers: parts.observers.clone(),
             tls: parts.tls.clone(),
+            link: Link { inner: Arc::clone(&self.inner), callees: Arc::downgrade(&self.callees) },
         };
         let (shared, table) = Shared::start(means, options, &spec, parts.clock.now())?;
         let failover = spec.last().rules.balance.failover.clone();
@@ -147,6 +148,7 @@ impl Client {
                             state: circuit.state(now),
                         })
                         .collect(),
+                    mirrors: table.mirrors().map(MirrorView::of).collect(),
                 }
             })
             .collect();
@@ -173,6 +175,69 @@ where
         match self.callee_of(request.uri()) {
             Ok(callee) => ResponseFuture::new(&callee, request.map(Body::new)),
             Err(error) => ResponseFuture::refused(error),
+        }
+    }
+}
+
+/// The way from one service that is called to another, which a fallback goes.
+///
+/// Weak: what a client keeps does not keep the client.
+#[derive(Clone)]
+pub(crate) struct Link {
+    inner: Arc<Inner>,
+    callees: Weak<Callees>,
+}
+
+impl Link {
+    /// Calls this service instead, whatever the request's own host is.
+    pub(crate) fn to(&self, service: ServiceName) -> LinkTo {
+        LinkTo { link: self.clone(), service }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+/// A [`Link`] to one service.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkTo {
+    link: Link,
+    service: ServiceName,
+}
+
+/// Marks a request that is somebody's fallback: it has no further one.
+#[derive(Clone, Copy, Debug)]
+struct Fallen;
+
+impl Service<Request<Body>> for LinkTo {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        let Some(callees) = self.link.callees.upgrade() else {
+            return ResponseFuture::refused(DestinationError::NoHost.into());
+        };
+        let client = Client { inner: Arc::clone(&self.link.inner), callees };
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let uri = Uri::try_from(format!("http://{}{path}", self.service));
+        match (client.callee(self.service.as_str()), uri) {
+            (Ok(callee), Ok(uri)) => {
+                *request.uri_mut() = uri;
+                // The host that was called is not the one that is asked now.
+                request.headers_mut().remove(http::header::HOST);
+                request.extensions_mut().insert(Fallen);
+                ResponseFuture::new(&callee, request)
+            }
+            (Err(error), _) => ResponseFuture::refused(error),
+            (_, Err(error)) => ResponseFuture::refused(error.into()),
         }
     }
 }
@@ -234,7 +299,11 @@ impl ResponseFuture {
     fn under(table: &Table, mut request: Request<Body>) -> Self {
         let state = match table.way(&mut request) {
             Ok(way) => {
-                let mut stack: Stack = way.stack.clone();
+                let stack = match &way.last_resort {
+                    Some(last) if request.extensions().get::<Fallen>().is_some() => last,
+                    _ => &way.stack,
+                };
+                let mut stack: Stack = stack.clone();
                 State::Running { inner: stack.call(request) }
             }
             Err(error) => State::Refused { error: Some(error.into()) },

@@ -181,7 +181,7 @@ pub use response::{MAX_COLLECTED, ResponseBody};
 pub use rules::{Capacity, Concurrency, Inbound, InboundRate, Per, Rules, RulesError};
 pub use serve::ServeError;
 pub use settings::{Process, Settings, SettingsError};
-pub use view::{CircuitView, EndpointView, PolicyView, ServiceView};
+pub use view::{CircuitView, DifferenceView, EndpointView, MirrorView, PolicyView, ServiceView};
 
 /// Joins the fleet as `service`, with everything else as environment and files say.
 ///

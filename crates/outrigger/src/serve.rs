@@ -118,6 +118,8 @@ impl Serve {
         let mut config = ServerConfig::default();
         config.drain = parts.drain;
         let policy = parts.policies.follow(&parts.service, Role::Callee);
+        // Nobody is let in before it is known who may be.
+        policy.decided().await;
         let plate = Doorplate {
             service: parts.service.clone(),
             observers: parts.observers.clone(),

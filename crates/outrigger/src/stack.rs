@@ -25,15 +25,16 @@ use outrigger_retry::{Budget, HedgeRule, RetryRule};
 use outrigger_telemetry::{ClientTrace, Telemetry, TryTrace};
 use outrigger_tower::{
     Balance, BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, Fused, FusedLayer,
-    FusedRules, HashOn, HedgeLayer, LimitConcurrency, ObserveLayer, Observed, PerTryTimeout,
-    PerTryTimeoutLayer, RateLimitLayer, ReplayBody, RetryLayer, Split, Stamp, StampLayer,
-    TimeoutLayer, WithContext,
+    FusedRules, HashOn, HedgeLayer, LimitConcurrency, Mirrored, ObserveLayer, Observed,
+    PerTryTimeout, PerTryTimeoutLayer, RateLimitLayer, ReplayBody, RetryLayer, Split, Stamp,
+    StampLayer, TimeoutLayer, WithContext,
 };
 use pin_project_lite::pin_project;
 use tower::util::{BoxCloneSyncService, MapResponseLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::client::Link;
 use crate::table::Pools;
 use crate::{Body, Rules};
 
@@ -152,6 +153,10 @@ pub(crate) struct Circuit {
 }
 
 impl Circuit {
+    pub(crate) const fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     pub(crate) const fn new(breaker: Breaker, route: RouteName) -> Self {
         Self { breaker, route }
     }
@@ -184,6 +189,10 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) subsets: &'a BTreeMap<Arc<str>, Arc<str>>,
     /// What a policy adds to the rules.
     pub(crate) plan: Option<&'a RoutePlan>,
+    /// What copies of the route's requests have told.
+    pub(crate) mirrored: Option<Arc<Mirrored>>,
+    /// Where a fallback asks another service; `None` where nothing falls back.
+    pub(crate) link: Option<&'a Link>,
 }
 
 /// Builds the stack of rules that have been validated.
@@ -210,7 +219,9 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
     parts.stamp = StampLayer::new().with_caller(with.caller.clone());
 
     let split = with.plan.and_then(|plan| extras::split(plan, with.subsets));
-    let is_rich = rules.hedge.is_some() || with.plan.is_some_and(extras::is_rich);
+    let fallback = extras::fallback(&with);
+    let is_rich =
+        rules.hedge.is_some() || fallback.is_some() || with.plan.is_some_and(extras::is_rich);
     if !is_rich {
         let wire = with.telemetry.try_layer().layer(with.pools.plain());
         let fused = FusedLayer::new(parts).layer(wire);
@@ -222,7 +233,7 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
     let tries = match &rules.hedge {
         None => {
             let wire = with.telemetry.try_layer().layer(with.pools.plain());
-            boxed(parts.retry.layer(one_try(&parts, service, wire)))
+            boxed(parts.retry.layer(one_try(&parts, parts.capacity.clone(), wire, service)))
         }
         Some(config) => {
             let rule = HedgeRule::new(config, &rules.retry.methods)?;
@@ -234,15 +245,19 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
                 hedge = hedge.within_retry();
             }
             let wire = with.telemetry.try_layer().layer(with.pools.hedged());
-            boxed(parts.retry.layer(hedge.layer(one_try(&parts, service, wire))))
+            let one = one_try(&parts, parts.capacity.clone(), wire, service);
+            boxed(parts.retry.layer(hedge.layer(one)))
         }
     };
     let tries = match &parts.circuit {
         Some(circuit) => boxed(circuit.layer(tries)),
         None => tries,
     };
-    let timed = extras::Timed { split, timeout: parts.timeout };
-    let mut tries = extras::around(timed, tries, &with)?;
+    let tries = match fallback {
+        Some(fallback) => boxed(fallback.layer(tries)),
+        None => tries,
+    };
+    let mut tries = extras::around(extras::Inner { split, parts: &parts, tries }, &with)?;
     for limit in parts.limits.iter().rev() {
         tries = boxed(limit.layer(tries));
     }
@@ -262,13 +277,16 @@ fn balance(with: &mut Ingredients<'_>) -> BalanceLayer {
 }
 
 /// One try from layers, for what goes between it and the retries.
-fn one_try<B>(rules: &FusedRules, service: &ServiceName, wire: TryTrace<Pool<B>>) -> Try<B>
+fn one_try<B>(
+    rules: &FusedRules,
+    capacity: Option<ConcurrencyLayer>,
+    wire: TryTrace<Pool<B>>,
+    service: &ServiceName,
+) -> Try<B>
 where
     B: OutboundBody,
 {
-    let capacity = rules
-        .capacity
-        .clone()
+    let capacity = capacity
         .unwrap_or_else(|| ConcurrencyLayer::new(service.clone(), ConcurrencyLimit::new(u32::MAX)));
     let wire = rules.per_try.layer(rules.stamp.layer(wire));
     rules.balance.layer(capacity.layer(wire))

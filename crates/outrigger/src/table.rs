@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use http::Request;
 use http::uri::{PathAndQuery, Uri};
-use outrigger_core::{NormalPath, PolicyVersion};
+use outrigger_core::{NormalPath, PolicyVersion, RouteName};
+use outrigger_tower::Mirrored;
 
 pub(crate) use pools::Pools;
 pub(crate) use shared::{Means, Shared};
@@ -32,8 +33,14 @@ pub(crate) struct Table {
 /// The way of the calls of one route.
 #[derive(Debug)]
 pub(crate) struct Way {
+    pub(crate) route: RouteName,
     pub(crate) stack: Stack,
+    /// The same without a fallback, for what was asked as somebody's fallback itself; `None` where
+    /// there is none.
+    pub(crate) last_resort: Option<Stack>,
     pub(crate) circuit: Option<Circuit>,
+    /// What copies of its requests have told.
+    pub(crate) mirrored: Option<Arc<Mirrored>>,
     /// The policy's.
     pub(crate) timeout: Option<Duration>,
 }
@@ -76,6 +83,11 @@ impl Table {
             rewrite(request.uri_mut(), path.as_str());
         }
         Ok(self.ways.get(at).unwrap_or_else(|| self.last()))
+    }
+
+    /// What copies have told, for all routes that are mirrored.
+    pub(crate) fn mirrors(&self) -> impl Iterator<Item = (&RouteName, &Mirrored)> {
+        self.ways.iter().filter_map(|way| Some((&way.route, way.mirrored.as_deref()?)))
     }
 
     /// The circuits of all routes that have one.

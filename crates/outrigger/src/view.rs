@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use outrigger_balance::EndpointStatus;
-use outrigger_core::{CircuitState, Freshness, Language, PolicyVersion, ServiceName};
+use outrigger_core::{CircuitState, Freshness, Language, PolicyVersion, RouteName, ServiceName};
+use outrigger_tower::Mirrored;
 use serde::Serialize;
 
 use crate::PolicySource;
@@ -26,6 +27,8 @@ pub struct ServiceView {
     pub policy: PolicyView,
     /// Its circuits; empty when it has none.
     pub circuits: Vec<CircuitView>,
+    /// What copies of its requests have told; empty where none are made.
+    pub mirrors: Vec<MirrorView>,
 }
 
 /// One endpoint, as it is now.
@@ -78,6 +81,78 @@ impl PolicyView {
             version: version.to_string(),
             source: followed.source,
             error: followed.trouble.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// What copies of a route's requests have told so far.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MirrorView {
+    /// The route that is mirrored.
+    pub route: String,
+    /// Copies that were answered while nothing was compared.
+    pub answered: u64,
+    /// Answers that were alike.
+    pub same: u64,
+    /// Answers with another status.
+    pub status: u64,
+    /// Answers with other headers, of those that are compared.
+    pub headers: u64,
+    /// Answers with another body.
+    pub body: u64,
+    /// Copies that broke, or answers that could not be compared.
+    pub failed: u64,
+    /// Requests that were not copied, though it was their turn: too large, unread, or too many
+    /// copies under way.
+    pub skipped: u64,
+    /// The last differences, oldest first: method and path, what differs, and both statuses.
+    pub differences: Vec<DifferenceView>,
+}
+
+/// Two answers that differ.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct DifferenceView {
+    /// The method of the request.
+    pub method: String,
+    /// Its path, without query.
+    pub path: String,
+    /// `status`, `headers` or `body`.
+    pub what: &'static str,
+    /// The status that the caller got, and that of the copy.
+    pub statuses: (u16, u16),
+    /// Units: bytes from the beginning to where the bodies part.
+    pub body_differs_at: Option<usize>,
+    /// The request's trace, in hex; empty when it has none.
+    pub trace_id: String,
+}
+
+impl MirrorView {
+    pub(crate) fn of((route, seen): (&RouteName, &Mirrored)) -> Self {
+        let counts = seen.counts();
+        let differences = seen.differences().into_iter().map(|one| DifferenceView {
+            method: one.method.to_string(),
+            path: one.path,
+            what: one.what,
+            statuses: (one.primary.status, one.mirror.status),
+            body_differs_at: one.body_differs_at,
+            trace_id: if one.trace_id == 0 {
+                String::new()
+            } else {
+                format!("{:032x}", one.trace_id)
+            },
+        });
+        Self {
+            route: route.to_string(),
+            answered: counts.answered,
+            same: counts.same,
+            status: counts.status,
+            headers: counts.headers,
+            body: counts.body,
+            failed: counts.failed + counts.incomplete,
+            skipped: counts.too_large + counts.unread + counts.full,
+            differences: differences.collect(),
         }
     }
 }

@@ -65,9 +65,9 @@ mod tests {
     #[test]
     fn the_first_place_that_speaks_decides_wholly() {
         let (one, none) = (says("timeout: 1s"), Word::Silent);
-        for at in 0..4 {
+        for (at, wanted) in PLACES.into_iter().enumerate() {
             let words = std::array::from_fn(|place| if place < at { &none } else { &one });
-            assert_eq!(source(words), Some(PLACES[at]));
+            assert_eq!(source(words), Some(wanted));
         }
         assert_eq!(choose([&none; 4], false), Choice::Nothing(None));
     }

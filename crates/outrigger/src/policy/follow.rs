@@ -82,6 +82,12 @@ impl Followed {
         self.now.borrow().clone()
     }
 
+    /// Waits until all who decide have spoken, or had their time: at most a second.
+    pub(crate) async fn decided(&self) {
+        // Without a sender it was decided from the start.
+        let _ = self.now.clone().wait_for(|now| now.is_decided).await;
+    }
+
     /// Every one from now on.
     pub(crate) fn changes(&self) -> watch::Receiver<InForce> {
         self.now.clone()
@@ -196,7 +202,7 @@ impl Follower {
         [mut own, mut default]: [Option<KeyStream>; 2],
     ) {
         let patience = FIRST_WORD[usize::from(self.saved.is_none())];
-        let gives_up = Instant::now() + patience;
+        let gives_up = Instant::from_std(self.clock.now()) + patience;
         let mut is_patient = true;
         let mut again = interval(SAVE_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);

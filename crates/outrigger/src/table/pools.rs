@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use outrigger_core::Endpoint;
 use outrigger_http::{ClientTls, OutboundBody, Pool, PoolConfig};
-use outrigger_tower::ReplayBody;
+use outrigger_tower::{MirrorBody, ReplayBody};
 
 use crate::Body;
 
@@ -18,11 +18,18 @@ pub(crate) struct Pools {
     tls: Option<ClientTls>,
     plain: OnceLock<Pool<ReplayBody<Body>>>,
     hedged: OnceLock<Pool<HedgedBody>>,
+    mirrored: OnceLock<Pool<MirrorBody>>,
 }
 
 impl Pools {
     pub(crate) const fn new(config: PoolConfig, tls: Option<ClientTls>) -> Self {
-        Self { config, tls, plain: OnceLock::new(), hedged: OnceLock::new() }
+        Self {
+            config,
+            tls,
+            plain: OnceLock::new(),
+            hedged: OnceLock::new(),
+            mirrored: OnceLock::new(),
+        }
     }
 
     pub(crate) fn plain(&self) -> Pool<ReplayBody<Body>> {
@@ -31,6 +38,10 @@ impl Pools {
 
     pub(crate) fn hedged(&self) -> Pool<HedgedBody> {
         self.hedged.get_or_init(|| self.make()).clone()
+    }
+
+    pub(crate) fn mirrored(&self) -> Pool<MirrorBody> {
+        self.mirrored.get_or_init(|| self.make()).clone()
     }
 
     fn make<B: OutboundBody>(&self) -> Pool<B> {
@@ -46,6 +57,9 @@ impl Pools {
             pool.retain(keep);
         }
         if let Some(pool) = self.hedged.get() {
+            pool.retain(keep);
+        }
+        if let Some(pool) = self.mirrored.get() {
             pool.retain(keep);
         }
     }

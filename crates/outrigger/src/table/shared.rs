@@ -12,11 +12,12 @@ use outrigger_limit::{AdaptiveLimit, ConcurrencyLimit, RateLimit};
 use outrigger_policy::Tls;
 use outrigger_retry::Budget;
 use outrigger_telemetry::Telemetry;
-use outrigger_tower::{ConcurrencyLayer, RateLimitLayer};
+use outrigger_tower::{ConcurrencyLayer, Mirrored, RateLimitLayer};
 
 use super::pools::Pools;
 use super::spec::{RouteSpec, Spec, hash_on};
 use super::{Table, Way};
+use crate::client::Link;
 use crate::rules::adaptive_below;
 use crate::stack::{Circuit, Ingredients, build};
 use crate::{Capacity, Rules};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     limits: Vec<Arc<RateLimit>>,
     capacity: Option<Bound>,
     breakers: BTreeMap<RouteName, Breaker>,
+    mirrored: BTreeMap<RouteName, Arc<Mirrored>>,
+    link: Link,
     /// The builder's, where the policy has nothing to say.
     own_tls: Option<ClientTls>,
     tls: Option<Tls>,
@@ -78,6 +81,7 @@ pub(crate) struct Means {
     pub(crate) telemetry: Telemetry,
     pub(crate) observers: Observers,
     pub(crate) tls: Option<ClientTls>,
+    pub(crate) link: Link,
 }
 
 impl Shared {
@@ -102,6 +106,8 @@ impl Shared {
             limits: Vec::new(),
             capacity: None,
             breakers: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
+            link: means.link,
             tls: None,
             pools: Arc::new(Pools::new(pool_config.clone(), means.tls.clone())),
             own_tls: means.tls,
@@ -138,6 +144,7 @@ impl Shared {
         }
         let is_named = |name: &RouteName| spec.routes.iter().any(|route| route.name == *name);
         self.breakers.retain(|name, _| is_named(name));
+        self.mirrored.retain(|name, _| is_named(name));
         Ok(Table { version: spec.version, loaded: spec.loaded.clone(), ways: ways.into() })
     }
 
@@ -255,29 +262,43 @@ impl Shared {
         now: Instant,
     ) -> Result<Way, BoxError> {
         let circuit = self.circuit(route, now)?;
-        let limits = self
-            .limits
-            .iter()
-            .map(|limit| RateLimitLayer::new(self.service.clone(), Arc::clone(limit)));
-        let with = Ingredients {
-            service: &self.service,
-            caller: &self.caller,
-            set: self.set.clone(),
-            telemetry: &self.telemetry,
-            observers: &self.observers,
-            route: &route.name,
-            policy: spec.version,
-            budget: &self.budget,
-            limits: limits.collect(),
-            capacity: self.capacity.as_ref().map(|bound| bound.layer.clone()),
-            circuit: circuit.as_ref(),
-            pools: &self.pools,
-            hash_on: route.plan.as_ref().and_then(|plan| hash_on(plan.hash_on.as_ref()?)),
-            subsets: names,
-            plan: route.plan.as_deref(),
+        let plan = route.plan.as_deref();
+        let has_mirror = plan.is_some_and(|plan| plan.mirror.is_some());
+        let mirrored =
+            has_mirror.then(|| Arc::clone(self.mirrored.entry(route.name.clone()).or_default()));
+        let breaker = plan.and_then(|plan| plan.breaker.as_ref());
+        let falls_back = breaker.is_some_and(|breaker| breaker.fallback.is_some());
+        let build = |link| {
+            let limits = self
+                .limits
+                .iter()
+                .map(|limit| RateLimitLayer::new(self.service.clone(), Arc::clone(limit)));
+            let with = Ingredients {
+                service: &self.service,
+                caller: &self.caller,
+                set: self.set.clone(),
+                telemetry: &self.telemetry,
+                observers: &self.observers,
+                route: &route.name,
+                policy: spec.version,
+                budget: &self.budget,
+                limits: limits.collect(),
+                capacity: self.capacity.as_ref().map(|bound| bound.layer.clone()),
+                circuit: circuit.as_ref(),
+                pools: &self.pools,
+                hash_on: plan.and_then(|plan| hash_on(plan.hash_on.as_ref()?)),
+                subsets: names,
+                plan,
+                mirrored: mirrored.clone(),
+                link,
+            };
+            build(&route.rules, with)
         };
-        let stack = build(&route.rules, with)?;
-        Ok(Way { stack, circuit, timeout: route.rules.timeout })
+        let stack = build(Some(&self.link))?;
+        let last_resort = if falls_back { Some(build(None)?) } else { None };
+        let timeout = route.rules.timeout;
+        let name = route.name.clone();
+        Ok(Way { route: name, stack, last_resort, circuit, mirrored, timeout })
     }
 
     /// The circuit of a route: the one it had, under the rules it has now.

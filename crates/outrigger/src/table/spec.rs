@@ -74,25 +74,23 @@ impl Spec {
 }
 
 fn rules_of(plan: &Plan, route: &RoutePlan) -> Rules {
-    let mut rules = Rules::default();
-    rules.timeout = route.timeout;
-    rules.idle_timeout = route.idle_timeout;
-    rules.connect_timeout = plan.connect_timeout;
-    rules.retry = route.retry.clone();
-    rules.hedge = route.hedge.clone();
-    rules.rate_limits = plan.rate_limits.iter().map(|rate| rate.limit.clone()).collect();
-    rules.balance = plan.balance.clone();
-    rules.eject = plan.eject.clone();
-    rules.breaker = route.breaker.as_ref().map(|breaker| breaker.config.clone());
-    rules.capacity = plan.capacity.as_ref().map(|capacity| {
-        let mut own = Capacity::default();
-        own.max_requests = capacity.max_requests;
-        own.max_connections = capacity.max_connections;
-        own.max_pending = capacity.max_pending;
-        own.adaptive = capacity.adaptive.clone();
-        own
-    });
-    rules
+    Rules {
+        timeout: route.timeout,
+        idle_timeout: route.idle_timeout,
+        connect_timeout: plan.connect_timeout,
+        retry: route.retry.clone(),
+        hedge: route.hedge,
+        rate_limits: plan.rate_limits.iter().map(|rate| rate.limit.clone()).collect(),
+        balance: plan.balance.clone(),
+        eject: plan.eject.clone(),
+        breaker: route.breaker.as_ref().map(|breaker| breaker.config.clone()),
+        capacity: plan.capacity.as_ref().map(|capacity| Capacity {
+            max_requests: capacity.max_requests,
+            max_connections: capacity.max_connections,
+            max_pending: capacity.max_pending,
+            adaptive: capacity.adaptive.clone(),
+        }),
+    }
 }
 
 /// What a hash goes by, in the words of the layers.

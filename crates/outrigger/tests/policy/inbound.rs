@@ -1,0 +1,195 @@
+//! The inbound half of a service's own policy, reloaded while it serves.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use outrigger::Builder;
+use outrigger::core::{Event, Observe};
+use outrigger::discovery::{InMemoryRegistry, KeyWatcher, Resolver};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+use crate::fleet::{policy, text};
+
+/// Counts policies that came into force.
+#[derive(Debug)]
+struct Changes(watch::Sender<u64>);
+
+impl Observe for Changes {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::PolicyChanged { .. } | Event::PolicyTrouble { .. } = event {
+            self.0.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// `stock`, serving on loopback.
+struct Stock {
+    keys: InMemoryRegistry,
+    address: SocketAddr,
+    changes: watch::Receiver<u64>,
+    _end: oneshot::Sender<()>,
+}
+
+impl Stock {
+    async fn start(text: Option<&str>, change: impl FnOnce(Builder) -> Builder) -> Self {
+        let keys = InMemoryRegistry::new();
+        if let Some(text) = text {
+            keys.set_key("outrigger/policy/stock", text.as_bytes().to_vec());
+        }
+        let (tell, changes) = watch::channel(0);
+        let builder = outrigger::builder("stock")
+            .registry(Arc::new(keys.clone()) as Arc<dyn Resolver>, None)
+            .keys(Arc::new(keys.clone()) as Arc<dyn KeyWatcher>)
+            .observer(Arc::new(Changes(tell)));
+        let fleet = change(builder).join().await.expect("valid settings");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (end, ended) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let app = tower::service_fn(|request: Request<Incoming>| async move {
+                if request.uri().path() == "/slow" {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+                let body = request.into_body().collect().await.expect("whole").to_bytes();
+                Ok::<_, Infallible>(text_of(body.len()))
+            });
+            let end = async {
+                let _ = ended.await;
+            };
+            fleet.serve_until(listener, app, end).await.expect("it serves");
+        });
+        let mut stock = Self { keys, address, changes, _end: end };
+        if text.is_some() {
+            stock.changed().await;
+        }
+        stock
+    }
+
+    /// Waits until something else is in force, or is in trouble.
+    async fn changed(&mut self) {
+        let changed = tokio::time::timeout(Duration::from_secs(5), self.changes.changed()).await;
+        changed.expect("in time").expect("it lives");
+        // The event comes before the rules: a moment, as any reload takes.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn push(&mut self, text: &str) {
+        self.keys.set_key("outrigger/policy/stock", text.as_bytes().to_vec());
+        self.changed().await;
+    }
+
+    async fn send(&self, path: &str, from: &str, body: &'static str) -> Response<Incoming> {
+        let tcp = TcpStream::connect(self.address).await.expect("it listens");
+        let (mut send, connection) =
+            http1::handshake::<_, Full<Bytes>>(TokioIo::new(tcp)).await.expect("no bytes yet");
+        tokio::spawn(connection);
+        let request = Request::post(path)
+            .header("host", "stock")
+            .header("x-user", from)
+            .body(Full::from(body))
+            .expect("a request");
+        send.send_request(request).await.expect("an answer")
+    }
+
+    async fn status(&self, path: &str, from: &str, body: &'static str) -> u16 {
+        self.send(path, from, body).await.status().as_u16()
+    }
+}
+
+fn text_of(length: usize) -> Response<Full<Bytes>> {
+    text(200, length.to_string())
+}
+
+#[tokio::test]
+async fn rates_by_key_and_match_hold_and_survive_a_reload() {
+    let rules = |burst: u32| {
+        policy(&format!(
+            "inbound:\n  rate_limits:\n    - {{ name: users, rate: 1/h, burst: {burst}, \
+             per: {{ header: x-user }}, match: {{ path_prefix: /stock }} }}"
+        ))
+    };
+    let mut stock = Stock::start(Some(&rules(2)), |builder| builder).await;
+    for (path, from, wanted) in [
+        ("/stock/1", "a", 200),
+        ("/stock/2", "a", 200),
+        ("/stock/3", "a", 429),
+        ("/stock/3", "b", 200),
+        ("/other", "a", 200),
+    ] {
+        assert_eq!(stock.status(path, from, "").await, wanted, "{path} by {from}");
+    }
+    let refused = stock.send("/stock", "a", "").await;
+    assert_eq!(refused.headers()["x-outrigger-reason"], "rate_limited");
+    stock.push(&rules(3)).await;
+    assert_eq!(stock.status("/stock", "a", "").await, 429, "the bucket was not filled anew");
+    stock.push(&policy("timeout: 1s")).await;
+    assert_eq!(stock.status("/stock", "a", "").await, 200, "no limit is left");
+}
+
+#[tokio::test]
+async fn concurrency_and_body_limit_come_with_a_reload() {
+    let mut stock = Stock::start(None, |builder| builder).await;
+    assert_eq!(stock.status("/", "a", "12345").await, 200);
+    stock.push(&policy("inbound: { body_limit: 4B, concurrency: { max_in_flight: 1 } }")).await;
+    let response = stock.send("/", "a", "12345").await;
+    assert_eq!(response.status(), 413);
+    assert_eq!(stock.status("/", "a", "1234").await, 200);
+    let (one, two) = tokio::join!(stock.status("/slow", "a", ""), stock.status("/slow", "b", ""));
+    let mut both = [one, two];
+    both.sort_unstable();
+    assert_eq!(both, [200, 503]);
+    // A bad one changes nothing.
+    stock.push("version: 1\nservice: stock\ninbuond: {}\n").await;
+    assert_eq!(stock.status("/", "a", "12345").await, 413);
+}
+
+#[tokio::test]
+async fn settings_hold_until_a_policy_speaks() {
+    let mut inbound = outrigger::Inbound::default();
+    inbound.rate_limits.push(outrigger::InboundRate::new("1/h".parse().expect("a rate")));
+    let mut stock = Stock::start(None, |builder| builder.inbound(inbound)).await;
+    assert_eq!(stock.status("/", "a", "").await, 200);
+    assert_eq!(stock.status("/", "a", "").await, 429);
+    stock.push(&policy("timeout: 1s")).await;
+    assert_eq!(stock.status("/", "a", "").await, 200, "whole, and not merged");
+}
+
+#[tokio::test]
+async fn authorize_is_never_silently_ignored_and_stops_nobody_who_ran() {
+    let authorize = policy("inbound: { authorize: { allow: [ { from: [orders] } ] } }");
+    let stock = Stock::start(Some(&authorize), |builder| builder).await;
+    assert_eq!(stock.status("/", "a", "").await, 503, "a cold start with nothing older");
+    let health = stock.get("/healthz").await;
+    assert_eq!(health.status(), 503);
+    let why = health.into_body().collect().await.expect("whole").to_bytes();
+    let why = String::from_utf8_lossy(&why).into_owned();
+    assert!(why.contains("inbound.authorize"), "{why}");
+
+    let mut stock = Stock::start(Some(&policy("inbound: { body_limit: 4B }")), |b| b).await;
+    stock.push(&authorize).await;
+    assert_eq!(stock.status("/", "a", "1234").await, 200, "the last good one stays");
+    assert_eq!(stock.status("/", "a", "12345").await, 413);
+    let observe = authorize.replace("allow:", "mode: observe, allow:");
+    stock.push(&observe).await;
+    assert_eq!(stock.status("/", "a", "12345").await, 200);
+}
+
+impl Stock {
+    async fn get(&self, path: &str) -> Response<Incoming> {
+        let tcp = TcpStream::connect(self.address).await.expect("it listens");
+        let (mut send, connection) =
+            http1::handshake::<_, Full<Bytes>>(TokioIo::new(tcp)).await.expect("no bytes yet");
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "stock").body(Full::default());
+        send.send_request(request.expect("a request")).await.expect("an answer")
+    }
+}
