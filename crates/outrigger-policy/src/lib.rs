@@ -25,6 +25,19 @@
 //! assert!(report.to_string().contains("did you mean `timeout`?"));
 //! # Ok::<(), outrigger_policy::Report>(())
 //! ```
+//!
+//! | to … | see |
+//! | --- | --- |
+//! | read and check | [`Policy::parse`], [`Report`], [`Finding`], [`Rule`] |
+//! | know what a file says | [`Policy`]: every field, with what it left out filled in |
+//! | obey it | [`Plan::compile`], [`Plan::route`], [`RoutePlan`], [`InboundPlan`] |
+//! | tell where a value comes from | [`Parsed::explain`], [`Parsed::explain_request`] |
+//! | tell what a change changes | [`Difference::between`] |
+//! | run an owner's expectations | [`Parsed::run_tests`] |
+//! | bring a file into its one form | [`format()`] |
+//! | complete in an editor, look up a key | [`schema`], [`reference()`], `docs/policy.md` |
+//!
+//! A policy built in code is a [`Policy`] as well: change its default and compile it.
 
 mod check;
 mod diff;

@@ -65,6 +65,16 @@ fn as_text<S: serde::Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error
 }
 
 impl TestReport {
+    /// The policy that a test file names by `policy`, a file beside it; `None` when it names none.
+    ///
+    /// Cost: bounded as reading a policy is. A file that cannot be read names none; running it
+    /// tells what is wrong with it.
+    #[must_use]
+    pub fn policy_in(name: &str, text: &str, format: Format) -> Option<String> {
+        let (tree, _) = tree::read(&Source::new(name, text), format);
+        View::of(&tree?).text("policy").map(str::to_owned)
+    }
+
     /// Whether every test holds.
     #[must_use]
     pub fn holds(&self) -> bool {

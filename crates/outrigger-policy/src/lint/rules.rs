@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger_breaker::Window;
+use outrigger_breaker::{Mode, Window};
 use outrigger_retry::Methods;
 
 use super::{Scope, retry};
@@ -147,6 +147,12 @@ fn circuit(scope: &Scope<'_>, breaker: &Breaker, policy: &Policy, out: &mut Find
             let fix = "either another service is asked, or an answer stands here; remove one";
             let also = (service.0.span, "and this");
             out.add_with(Rule::Contradiction, other.span, &key, message, fix, also);
+        }
+        if breaker.fallback.is_some() && matches!(config.mode, Mode::Observe | Mode::Disabled) {
+            let message = "`fallback` is never used: in this `mode` the circuit refuses nothing";
+            let fix = "it waits for `mode: enforce`; remove it if that is not meant";
+            let keys = ["breaker.fallback", "breaker.mode"];
+            scope.add(Rule::UnusedKey, &keys, message, fix, out);
         }
         if let Some(Fallback::Service(service)) = &breaker.fallback
             && policy.service.as_ref() == Some(service)
