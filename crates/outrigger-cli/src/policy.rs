@@ -8,6 +8,7 @@ mod fmt;
 mod history;
 mod input;
 mod push;
+mod schema;
 mod store;
 mod test;
 mod write;
@@ -24,6 +25,7 @@ pub(crate) async fn run(command: PolicyCommand) -> Exit {
     let ended = match command {
         PolicyCommand::Check(arguments) => check::run(&arguments),
         PolicyCommand::Fmt(arguments) => fmt::run(&arguments),
+        PolicyCommand::Schema => schema::run(),
         PolicyCommand::Diff(arguments) => diff::run(&arguments),
         PolicyCommand::Explain(arguments) => explain::run(&arguments),
         PolicyCommand::Test(arguments) => test::run(&arguments),

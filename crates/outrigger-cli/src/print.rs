@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
+use crate::paint::Paint;
+
 /// Prints a part of the result.
 pub(crate) fn result(text: &str) {
     // A reader that has gone away is no failure of ours.
@@ -22,7 +24,7 @@ pub(crate) fn note(text: &str) {
 
 /// Prints why it did not work, with each cause on a line of its own.
 pub(crate) fn error(error: &anyhow::Error) {
-    let mut text = format!("error: {error}");
+    let mut text = format!("{}: {error}", Paint::of(&stderr()).bad("error"));
     for cause in error.chain().skip(1) {
         text.push_str(&format!("\n  because: {cause}"));
     }

@@ -241,6 +241,14 @@ fn fmt_rewrites_files_in_place_and_check_only_names_them() {
 }
 
 #[test]
+fn the_schema_is_the_one_in_the_documents() {
+    let printed = run(Path::new("."), &["schema"]).ends_with(0).json();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/policy.schema.json");
+    let wanted = fs::read_to_string(path).expect("the schema");
+    assert_eq!(printed, serde_json::from_str::<Value>(&wanted).expect("JSON"));
+}
+
+#[test]
 fn diff_tells_in_sentences_what_changes_for_a_request() {
     let folder = TempDir::new().expect("a folder");
     let at = |name: &str| folder.path().join(name);
@@ -308,6 +316,12 @@ fn tests_are_found_beside_the_policy_and_failures_end_with_1() {
     let json = test(&["--json", "inventory.yaml"]).ends_with(1).json();
     assert_eq!(json[0]["place"], "inventory.test.yaml:3:11");
     assert_eq!(json[0]["failures"].as_array().map(Vec::len), Some(1));
+    fs::write(at("other.test.yaml"), format!("policy: inventory.yaml\n{}", tests("5s")))
+        .expect("writes");
+    test(&["other.test.yaml"]).ends_with(0).says("inventory.yaml");
+    test(&["."]).ends_with(1).says("2 tests, 1 failed");
+    fs::write(at("orphan.test.yaml"), tests("5s")).expect("writes");
+    test(&["."]).ends_with(2).says("orphan.test.yaml: there is no policy beside it");
     let stdin = ["test", "-", "--tests", "inventory.test.yaml"];
     run_with(folder.path(), &stdin, &policy(6)).ends_with(0);
     fs::write(at("inventory.test.yaml"), "version: 1\ntest: []\n").expect("writes");

@@ -26,6 +26,12 @@ pub(crate) enum PolicyCommand {
         Files that change are named on stdout. A file that could not be read again as the same \
         policy, comments included, is left as it is. {CODES}"))]
     Fmt(FmtArgs),
+    /// Print the JSON Schema of a policy, from which editors complete and explain its keys.
+    #[command(after_help = "Example:\n  outrigger policy schema > policy.schema.json\n\n\
+        In editors with the YAML language server, the first line of a policy may be\n  \
+        # yaml-language-server: $schema=policy.schema.json\n\
+        What values must hold against each other, only `outrigger policy check` knows.")]
+    Schema,
     /// Tell in sentences what changes for a request from one policy to another.
     #[command(after_help = format!("Examples:\n  outrigger policy diff old.yaml new.yaml\n  \
         outrigger policy pull inventory | outrigger policy diff - policies/inventory.yaml\n\n{CODES}"))]
@@ -40,7 +46,7 @@ pub(crate) enum PolicyCommand {
         outrigger policy test policies\n  \
         outrigger policy test - --tests inventory.test.yaml < inventory.yaml\n\n\
         The expectations of `inventory.yaml` are in `inventory.test.yaml` beside it:\n\n  \
-        version: 1\n  tests:\n    - name: version 2 is split between java and rust\n      \
+        version: 1\n  policy: inventory.yaml\n  tests:\n    - name: version 2 is split between java and rust\n      \
         request: GET /v2/stock\n      headers: {{ x-canary: \"1\" }}\n      caller: orders\n      \
         expect:\n        route: rewrite\n        split: {{ java: 90, rust: 10 }}\n        \
         mirror: none\n        limits: [per-caller]\n        refused: none\n        \
@@ -344,7 +350,7 @@ impl FromStr for VersionPrefix {
         if fits {
             Ok(Self(lower.into()))
         } else {
-            Err("a version has 12 hex digits, such as 3f2a9c07d1e4; its first 4 or more do"
+            Err("a version has 12 hex digits, such as 3f2a9c07d1e4; its first 4 are enough"
                 .to_owned())
         }
     }

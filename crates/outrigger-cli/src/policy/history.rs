@@ -71,6 +71,9 @@ pub(super) async fn list(arguments: &HistoryArgs) -> Result<Exit, Ended> {
 pub(super) async fn roll_back(arguments: &RollbackArgs) -> Result<Exit, Ended> {
     let (store, target) = (Store::open(&arguments.write.registry)?, &arguments.service);
     let read = store.read(target).await?;
+    if read.history.is_empty() && read.current.is_none() {
+        return Err(none(target, &read, &store));
+    }
     let in_force = read.current.as_ref().map(|current| current.version);
     let entry = match &arguments.version {
         Some(version) => find(target, &read, version)?,
@@ -124,7 +127,13 @@ fn none(target: &Target, read: &Read, store: &Store) -> Ended {
         (Some(_), None) => format!("the policy of {target} was removed"),
         (None, _) => format!("the registry at {} has no policy of {target}", store.registry),
     };
-    Ended::does_not_hold(anyhow!(why))
+    let ended = Ended::does_not_hold(anyhow!(why));
+    match read.history.is_empty() {
+        true => ended,
+        false => ended.with_help(format!(
+            "`outrigger policy history {target}` lists what was; `rollback` puts it in force again"
+        )),
+    }
 }
 
 /// A line of the list.

@@ -84,7 +84,7 @@ pub(super) fn expand(names: &[String]) -> Result<Vec<String>, Ended> {
             }
             continue;
         }
-        let inside = folder(Path::new(name))
+        let inside = folder(Path::new(name), is_policy)
             .with_context(|| format!("{name} cannot be read"))
             .map_err(Ended::usage)?;
         if inside.is_empty() {
@@ -96,13 +96,14 @@ pub(super) fn expand(names: &[String]) -> Result<Vec<String>, Ended> {
     Ok(all)
 }
 
-fn folder(path: &Path) -> io::Result<Vec<String>> {
+/// The files of a folder whose names fit, in order.
+pub(super) fn folder(path: &Path, fits: fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
         let name = path.strip_prefix(".").unwrap_or(&path).to_string_lossy().into_owned();
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if path.is_file() && file.is_some_and(|file| is_policy(&file)) {
+        if path.is_file() && file.is_some_and(|file| fits(&file)) {
             found.push(name);
         }
     }

@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use outrigger::consul::{Consul, ConsulConfig, Kv, KvEntry};
+use outrigger::consul::{ConfigError, Consul, ConsulConfig, Kv, KvEntry};
 use outrigger::core::PolicyVersion;
 use outrigger_policy::{is_tombstone, version_of};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,11 @@ impl Read {
         self.current.as_ref().filter(|current| !current.is_removed())
     }
 
+    /// The newest place of the history; 0 when there is none.
+    fn newest(&self) -> u64 {
+        self.history.last().map_or(0, |entry| entry.number)
+    }
+
     /// Who wrote what is in force, when that is known.
     pub(super) fn author(&self) -> Option<&Author> {
         let version = self.current.as_ref()?.version;
@@ -137,10 +142,14 @@ impl Store {
             ("CONSUL_HTTP_ADDR", Some(url)) => Some(url.to_owned()),
             _ => std::env::var(variable).ok(),
         });
-        let config = config.map_err(|error| {
-            let ended = Ended::from(error);
-            // The flag stands in for the variable, which is then the wrong name to show alone.
-            if given.is_some() { ended.context("the registry that --consul names") } else { ended }
+        let config = config.map_err(|error| match (&error, given) {
+            // The flag stands in for the variable, whose name nobody typed.
+            (ConfigError::Value { key, value, allowed }, Some(_))
+                if &**key == "CONSUL_HTTP_ADDR" =>
+            {
+                Ended::usage(anyhow!("--consul is {value:?}; allowed: {allowed}"))
+            }
+            _ => Ended::from(error),
         })?;
         let registry = config.address.to_string();
         let consul = Consul::new(config).map_err(Ended::from)?;
@@ -168,7 +177,7 @@ impl Store {
         if let Some(current) = &read.current
             && read.history.last().is_none_or(|last| last.version != current.version)
         {
-            self.remember(target, &current.text, None).await?;
+            self.remember(target, &current.text, None, read.newest()).await?;
         }
         let index = read.current.as_ref().map_or(0, |current| current.index);
         let written = self.kv.put_if(&key(target), text.to_owned(), index).await;
@@ -186,9 +195,10 @@ impl Store {
         if !written && self.current(target).await?.is_none_or(|now| now.text != text) {
             return Ok(Err(Overtaken(self.read_with_author(target).await?)));
         }
-        let number = self.remember(target, text, Some(author)).await.map_err(|ended| {
-            ended.context(format!("{target} is in force, and not in its history yet"))
-        })?;
+        let number =
+            self.remember(target, text, Some(author), read.newest()).await.map_err(|ended| {
+                ended.context(format!("{target} is in force, and not in its history yet"))
+            })?;
         self.forget_old(target).await?;
         Ok(Ok(number))
     }
@@ -227,32 +237,33 @@ impl Store {
         Ok(numbers)
     }
 
-    /// Gives a text the next place in the history, unless it has the last one already.
+    /// Gives a text the next place in the history, unless it got one after the place `since`.
     async fn remember(
         &self,
         target: &Target,
         text: &str,
         author: Option<&Author>,
+        since: u64,
     ) -> Result<u64, Ended> {
         let line = author.map(serde_json::to_string).transpose();
         let line = line.map_err(|error| Ended::usage(error.into()))?;
         let value = format!("{MARK}{}\n{text}", line.as_deref().unwrap_or("null"));
         for _ in 0..100 {
-            let last = self.numbers(target).await?.last().copied();
-            if let Some(number) = last
-                && let Some(entry) = self.kv.get(&place(target, number)).await?
-            {
+            let numbers = self.numbers(target).await?;
+            for &number in numbers.iter().rev().take_while(|number| **number > since) {
+                let Some(entry) = self.kv.get(&place(target, number)).await? else { continue };
                 let found = Entry::read(number, &entry.value);
-                if found.text == text {
-                    // Somebody who found it in force before us could not know who wrote it.
-                    if found.author.is_none() && author.is_some() {
-                        let index = entry.modify_index;
-                        self.kv.put_if(&place(target, number), value.clone(), index).await?;
-                    }
-                    return Ok(number);
+                if found.text != text {
+                    continue;
                 }
+                // Somebody who found it in force before us could not know who wrote it.
+                if found.author.is_none() && author.is_some() {
+                    let index = entry.modify_index;
+                    self.kv.put_if(&place(target, number), value.clone(), index).await?;
+                }
+                return Ok(number);
             }
-            let number = last.map_or(1, |last| last.saturating_add(1));
+            let number = numbers.last().map_or(1, |last| last.saturating_add(1));
             if self.kv.put_if(&place(target, number), value.clone(), 0).await? {
                 return Ok(number);
             }
@@ -270,7 +281,7 @@ impl Store {
     ) -> Result<(), Ended> {
         let Some(current) = &read.current else { return Ok(()) };
         if read.history.last().is_none_or(|last| last.version != current.version) {
-            self.remember(target, &current.text, Some(author)).await?;
+            self.remember(target, &current.text, Some(author), read.newest()).await?;
             self.forget_old(target).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use outrigger_policy::{Report, TestReport};
 use serde_json::{Value, json};
 
-use super::input::{ENDINGS, Input, expand};
+use super::input::{ENDINGS, Input, folder};
 use super::{Ended, many};
 use crate::cli::policy::TestArgs;
 use crate::paint::Paint;
@@ -50,39 +50,58 @@ fn beside(name: &str) -> Result<Vec<(String, String)>, Ended> {
             .with_help("--tests FILE names the expectations"));
     }
     if Path::new(name).is_dir() {
-        let pairs: Vec<_> = expand(&[name.to_owned()])?
-            .into_iter()
-            .filter_map(|policy| Some((policy.clone(), sibling(&policy, false)?)))
-            .collect();
-        if pairs.is_empty() {
-            return Err(Ended::usage(anyhow!("{name}: no policy in it has tests beside it"))
+        let all = folder(Path::new(name), is_tests).map_err(|error| {
+            Ended::usage(anyhow!(error).context(format!("{name} cannot be read")))
+        })?;
+        if all.is_empty() {
+            return Err(Ended::usage(anyhow!("{name}: there are no tests in it"))
                 .with_help("the tests of `inventory.yaml` are `inventory.test.yaml`"));
         }
-        return Ok(pairs);
+        return all.into_iter().map(|tests| Ok((policy_of(&tests)?, tests))).collect();
     }
-    let is_tests = stem(name).is_some_and(|stem| stem.ends_with(".test"));
-    let Some(other) = sibling(name, is_tests) else {
-        let (what, bare) = match is_tests {
-            true => ("policy", stem(name).unwrap_or_default().trim_end_matches(".test").to_owned()),
-            false => ("test", format!("{}.test", stem(name).unwrap_or_default())),
-        };
-        return Err(Ended::usage(anyhow!("{name}: there is no {what} beside it"))
-            .with_help(format!("it would be `{bare}.yaml`; --tests FILE names another")));
-    };
-    Ok(vec![if is_tests { (other, name.to_owned()) } else { (name.to_owned(), other) }])
+    if is_tests(&file_name(name)) {
+        return Ok(vec![(policy_of(name)?, name.to_owned())]);
+    }
+    let bare = format!("{}.test", stem(name));
+    let tests = sibling(name, &bare).ok_or_else(|| {
+        Ended::usage(anyhow!("{name}: there is no test beside it"))
+            .with_help(format!("it would be `{bare}.yaml`; --tests FILE names another"))
+    })?;
+    Ok(vec![(name.to_owned(), tests)])
 }
 
-fn stem(name: &str) -> Option<String> {
-    Some(Path::new(name).file_stem()?.to_string_lossy().into_owned())
+/// The policy of a test file: the one that it names, else the one that it is named after.
+fn policy_of(tests: &str) -> Result<String, Ended> {
+    let input = Input::read(tests)?;
+    if let Some(named) = TestReport::policy_in(&input.name, &input.text, input.format()) {
+        return Ok(Path::new(tests).with_file_name(named).to_string_lossy().into_owned());
+    }
+    let bare = stem(tests).trim_end_matches(".test").to_owned();
+    sibling(tests, &bare).ok_or_else(|| {
+        Ended::usage(anyhow!("{tests}: there is no policy beside it")).with_help(format!(
+            "it would be `{bare}.yaml`; `policy: FILE` in the tests names another"
+        ))
+    })
 }
 
-/// The file beside this one: the policy of tests, or the tests of a policy.
-fn sibling(name: &str, is_tests: bool) -> Option<String> {
-    let stem = stem(name)?;
-    let bare = match is_tests {
-        true => stem.trim_end_matches(".test").to_owned(),
-        false => format!("{stem}.test"),
-    };
+/// Whether a file holds tests, by its name.
+fn is_tests(file: &str) -> bool {
+    let Some((stem, ending)) = file.rsplit_once('.') else { return false };
+    stem.ends_with(".test")
+        && !file.starts_with('.')
+        && ENDINGS.contains(&&*ending.to_ascii_lowercase())
+}
+
+fn file_name(name: &str) -> String {
+    Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file beside this one, with one of the endings; its own first.
+fn sibling(name: &str, bare: &str) -> Option<String> {
     let path = |ending: &str| Path::new(name).with_file_name(format!("{bare}.{ending}"));
     let own = Path::new(name).extension().map(|ending| ending.to_string_lossy().into_owned());
     let endings = own.iter().map(String::as_str).chain(ENDINGS);

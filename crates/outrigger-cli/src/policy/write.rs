@@ -107,11 +107,15 @@ fn base_text<'a>(base: &Base, read: &'a Read) -> Option<&'a str> {
 
 /// Why it was not written: what stands there, who wrote it, and what it changed.
 fn overtaken(target: &Target, why: &str, was: Option<&str>, now: &Read) -> Ended {
+    let was = was.map(|was| (version_of(was), was));
     let (what, help) = match now.in_force() {
         Some(Current { version, text, .. }) => {
             let mut what = format!("{why}: {} is in force", shown(*version, now.author()));
-            for sentence in was.map(|was| sentences(was, text)).unwrap_or_default() {
-                what.push_str(&format!("\n  {sentence}"));
+            if let Some((old, was)) = was {
+                what.push_str(&format!("\n  what changed since {old}:"));
+                for sentence in sentences(was, text) {
+                    what.push_str(&format!("\n    {sentence}"));
+                }
             }
             let help = format!(
                 "nothing was written; `outrigger policy pull {target}` prints what is in force: \
