@@ -75,6 +75,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         let context = self.context(&mut request);
         self.inner.call(Call::new(context, request))

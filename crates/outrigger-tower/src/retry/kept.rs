@@ -41,6 +41,7 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
     }
 
     /// Nothing but the context, so far.
+    #[inline]
     pub(crate) fn of(context: Context) -> Self {
         Self {
             context,
