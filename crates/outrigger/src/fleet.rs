@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::client::Client;
-use crate::policy::Policies;
+use crate::policy::{InForce, Policies};
 use crate::registry::Registries;
 use crate::serve::{Serve, ServeError, Serving};
-use crate::{Body, Error, Inbound, ResponseBody, Rules, ServiceView};
+use crate::{Body, Error, Inbound, PolicyView, ResponseBody, Rules, ServiceView};
 
 /// A service as a member of its fleet; cheap to clone, clones are the same member.
 #[derive(Clone)]
@@ -67,12 +67,15 @@ impl Parts {
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) serving: watch::Sender<Serving>,
+    /// The service's own policy, while it serves.
+    pub(crate) policy: watch::Sender<Option<InForce>>,
 }
 
 impl Fleet {
     pub(crate) fn new(parts: Parts) -> Self {
         let (serving, _) = watch::channel(Serving::Not);
-        let inner = Arc::new(Inner { parts, serving });
+        let (policy, _) = watch::channel(None);
+        let inner = Arc::new(Inner { parts, serving, policy });
         let client = Client::new(Arc::clone(&inner));
         Self { inner, client }
     }
@@ -227,6 +230,12 @@ impl Fleet {
     #[must_use]
     pub fn services(&self) -> Vec<ServiceView> {
         self.client.services()
+    }
+
+    /// The service's own policy, whose inbound half it obeys; `None` while it does not serve.
+    #[must_use]
+    pub fn policy(&self) -> Option<PolicyView> {
+        self.inner.policy.borrow().as_ref().map(|policy| PolicyView::of(policy, policy.version()))
     }
 
     /// Spans, propagation and metrics of this service.

@@ -106,6 +106,20 @@
 //! dropped, and nothing bounds how many: call names that your code knows, not names that strangers
 //! send it.
 //!
+//! # Policies
+//!
+//! The owner of a service writes one file for all who call it (`docs/policy.md` in the repository):
+//! routes with their timeouts, retries and circuits, splits between subsets, mirrors, faults, and
+//! what the service itself accepts. It is obeyed from a file
+//! ([`Builder::policy`], `OUTRIGGER_POLICY`) or from Consul's key `outrigger/policy/<service>`, and
+//! each change within a second, without a request that fails or runs half under one and half under
+//! the other. Per service, and whole, never merged: its file, then its key, then the file and the
+//! key `_default`, then the rules above.
+//!
+//! A text that cannot be read, and a key that vanishes, leave the last good one in force;
+//! [`ServiceView::policy`] says which that is and why, and so do a metric, an event and the log.
+//! With [`Builder::snapshots`] the last good one is there at a cold start without the registry.
+//!
 //! # Being called
 //!
 //! [`Fleet::serve`] takes any tower service over `http::Request<hyper::body::Incoming>`: an axum

@@ -150,7 +150,7 @@ impl Serve {
             std::future::pending::<()>().await;
         };
         // Beside the requests, until the last of them has ended.
-        let keeping = doorkeeper.run(policy.changes());
+        let keeping = doorkeeper.run(policy.changes(), &self.inner.policy);
         let server = async {
             tokio::pin!(server, keeping);
             let mut is_kept = true;
@@ -184,6 +184,7 @@ impl Serve {
         };
         let (drained, ()) = tokio::join!(server, leave);
         self.inner.serving.send_replace(Serving::Not);
+        self.inner.policy.send_replace(None);
         Ok(drained)
     }
 

@@ -20,7 +20,7 @@ use outrigger_core::{
 };
 use outrigger_http::{OutboundBody, Pool};
 use outrigger_limit::ConcurrencyLimit;
-use outrigger_policy::RoutePlan;
+use outrigger_policy::{Plan, RoutePlan};
 use outrigger_retry::{Budget, HedgeRule, RetryRule};
 use outrigger_telemetry::{ClientTrace, Telemetry, TryTrace};
 use outrigger_tower::{
@@ -193,6 +193,23 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) mirrored: Option<Arc<Mirrored>>,
     /// Where a fallback asks another service; `None` where nothing falls back.
     pub(crate) link: Option<&'a Link>,
+}
+
+/// Whether stacks can be built of a policy, for what its reader need not know: headers that are
+/// ours, rules that the layers refuse.
+///
+/// # Errors
+/// What the first of the rules that refuses says.
+pub(crate) fn check(plan: &Plan) -> Result<(), BoxError> {
+    for route in &plan.routes {
+        RetryRule::new(&route.retry)?;
+        if let Some(hedge) = &route.hedge {
+            HedgeRule::new(hedge, &route.retry.methods)?;
+        }
+        extras::edits(&route.headers.request)?;
+        extras::edits(&route.headers.response)?;
+    }
+    Ok(())
 }
 
 /// Builds the stack of rules that have been validated.

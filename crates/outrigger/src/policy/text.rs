@@ -123,6 +123,7 @@ pub(crate) fn read(name: &str, bytes: &[u8], folder: &Path) -> Result<Reading, T
         None => None,
     };
     let plan = Plan::compile(&parsed.policy);
+    crate::stack::check(&plan).map_err(|error| Trouble::new("invalid", at(&error.to_string())))?;
     Ok(Reading::Policy(Arc::new(Loaded { name: name.into(), text: text.into(), plan, tls })))
 }
 
@@ -209,6 +210,9 @@ mod tests {
         assert_eq!(class("a.yaml", b"version: 1 # \xff"), "not_text");
         assert_eq!(class("a.yaml", &vec![b' '; MAX_TEXT + 1]), "too_large");
         assert_eq!(class("a.yaml", b"version: 1\ntiemout: 1s\n"), "invalid");
+        let header = b"version: 1\nservice: a\nroutes: [ { name: r, match: { path_prefix: / }, \
+                       headers: { request: { set: { host: x } } } } ]\n";
+        assert_eq!(class("a.yaml", header), "invalid");
         let tls = b"version: 1\nservice: a\ntls: { ca: nowhere.pem }\n";
         assert_eq!(class("a.yaml", tls), "tls");
     }

@@ -113,7 +113,13 @@ impl<S: Clone> Doorkeeper<S> {
     }
 
     /// Obeys each policy from now on, and measures the CPU while one wants load to be shed.
-    pub(super) async fn run(mut self, mut policy: watch::Receiver<InForce>) {
+    ///
+    /// Each is shown in `shown` once it is obeyed.
+    pub(super) async fn run(
+        mut self,
+        mut policy: watch::Receiver<InForce>,
+        shown: &watch::Sender<Option<InForce>>,
+    ) {
         let mut meter = CpuMeter::new();
         let mut ticks = tokio::time::interval(MEASURE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -129,6 +135,8 @@ impl<S: Clone> Doorkeeper<S> {
                     if let Err(error) = self.obey(&in_force) {
                         let (service, version) = (&self.plate.service, in_force.version());
                         tracing::error!(%service, %version, %error, "inbound rules not obeyed");
+                    } else {
+                        shown.send_replace(Some(in_force));
                     }
                 }
                 _ = ticks.tick(), if self.shed.is_some() => {

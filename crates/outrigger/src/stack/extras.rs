@@ -126,7 +126,8 @@ fn fault_rule(fault: &policy::Fault) -> FaultRule {
     rule
 }
 
-fn edits(written: &policy::HeaderEdits) -> Result<HeaderEdits, BoxError> {
+/// The changes of heads, as the layer takes them.
+pub(super) fn edits(written: &policy::HeaderEdits) -> Result<HeaderEdits, BoxError> {
     let mut edits = HeaderEdits::new();
     for name in &written.remove {
         edits = edits.remove(name.clone())?;

@@ -11,31 +11,19 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use outrigger::Builder;
-use outrigger::core::{Event, Observe};
 use outrigger::discovery::{InMemoryRegistry, KeyWatcher, Resolver};
+use outrigger::{Builder, Fleet, PolicyView};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::fleet::{policy, text};
-
-/// Counts policies that came into force.
-#[derive(Debug)]
-struct Changes(watch::Sender<u64>);
-
-impl Observe for Changes {
-    fn observe(&self, event: &Event<'_>) {
-        if let Event::PolicyChanged { .. } | Event::PolicyTrouble { .. } = event {
-            self.0.send_modify(|count| *count += 1);
-        }
-    }
-}
 
 /// `stock`, serving on loopback.
 struct Stock {
     keys: InMemoryRegistry,
     address: SocketAddr,
-    changes: watch::Receiver<u64>,
+    fleet: Fleet,
+    before: Option<PolicyView>,
     _end: oneshot::Sender<()>,
 }
 
@@ -45,15 +33,14 @@ impl Stock {
         if let Some(text) = text {
             keys.set_key("outrigger/policy/stock", text.as_bytes().to_vec());
         }
-        let (tell, changes) = watch::channel(0);
         let builder = outrigger::builder("stock")
             .registry(Arc::new(keys.clone()) as Arc<dyn Resolver>, None)
-            .keys(Arc::new(keys.clone()) as Arc<dyn KeyWatcher>)
-            .observer(Arc::new(Changes(tell)));
+            .keys(Arc::new(keys.clone()) as Arc<dyn KeyWatcher>);
         let fleet = change(builder).join().await.expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (end, ended) = oneshot::channel::<()>();
+        let serving = fleet.clone();
         tokio::spawn(async move {
             let app = tower::service_fn(|request: Request<Incoming>| async move {
                 if request.uri().path() == "/slow" {
@@ -65,21 +52,22 @@ impl Stock {
             let end = async {
                 let _ = ended.await;
             };
-            fleet.serve_until(listener, app, end).await.expect("it serves");
+            serving.serve_until(listener, app, end).await.expect("it serves");
         });
-        let mut stock = Self { keys, address, changes, _end: end };
-        if text.is_some() {
-            stock.changed().await;
-        }
+        let mut stock = Self { keys, address, fleet, before: None, _end: end };
+        stock.changed().await;
         stock
     }
 
-    /// Waits until something else is in force, or is in trouble.
+    /// Waits until something else is obeyed, or is in trouble.
     async fn changed(&mut self) {
-        let changed = tokio::time::timeout(Duration::from_secs(5), self.changes.changed()).await;
-        changed.expect("in time").expect("it lives");
-        // The event comes before the rules: a moment, as any reload takes.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let changed = async {
+            while self.fleet.policy() == self.before {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), changed).await.expect("in time");
+        self.before = self.fleet.policy();
     }
 
     async fn push(&mut self, text: &str) {
