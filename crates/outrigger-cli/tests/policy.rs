@@ -237,6 +237,8 @@ fn fmt_rewrites_files_in_place_and_check_only_names_them() {
     assert_eq!(run_with(folder.path(), &["fmt", "-"], text).ends_with(0).out, formed);
     fmt(&["."]).ends_with(0).says("1 of 3 files rewritten");
     assert_eq!(fs::read_dir(folder.path()).expect("reads").count(), 3, "nothing is left behind");
+    fs::write(at("a.test.yaml"), "version: 1\n").expect("writes");
+    fmt(&["a.test.yaml"]).ends_with(2).says("it holds tests");
     run_with(folder.path(), &["fmt", "-"], "version: [").ends_with(2).says("<stdin>:1");
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use outrigger_policy::{FormatError, format};
 
-use super::input::{Input, expand};
+use super::input::{Input, expand, has_tests};
 use super::{Ended, many};
 use crate::cli::policy::FmtArgs;
 use crate::paint::Paint;
@@ -41,6 +41,11 @@ pub(super) fn run(arguments: &FmtArgs) -> Result<Exit, Ended> {
 
 /// Formats one; whether it had its form already.
 fn one(file: &str, check: bool) -> Result<bool, Ended> {
+    if has_tests(file) {
+        return Err(Ended::usage(anyhow!(
+            "{file}: it holds tests, and there is a form of policies only"
+        )));
+    }
     let input = Input::read(file)?;
     let text = format(&input.name, &input.text, input.format()).map_err(|error| match error {
         FormatError::Unreadable(report) => {

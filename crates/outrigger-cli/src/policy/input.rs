@@ -122,6 +122,18 @@ fn is_policy(file: &str) -> bool {
         && ENDINGS.contains(&&*ending)
 }
 
+/// Whether a file holds tests, by its name.
+pub(super) fn is_tests(file: &str) -> bool {
+    let Some((stem, ending)) = file.rsplit_once('.') else { return false };
+    let ending = ending.to_ascii_lowercase();
+    stem.ends_with(".test") && !file.starts_with('.') && ENDINGS.contains(&&*ending)
+}
+
+/// The same by a whole path.
+pub(super) fn has_tests(path: &str) -> bool {
+    Path::new(path).file_name().is_some_and(|file| is_tests(&file.to_string_lossy()))
+}
+
 fn open(name: &str) -> io::Result<Vec<u8>> {
     bounded(File::open(name)?)
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<Exit, Ended> {
             if !rest.is_empty() {
                 let also = format!("not pushed either: {}", rest.join(", "));
                 ended.help =
-                    Some(ended.help.map_or(also.clone(), |help| format!("{help}; {also}")));
+                    Some(ended.help.map_or_else(|| also.clone(), |help| format!("{help}; {also}")));
             }
             return Err(ended);
         }

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use outrigger_policy::{Report, TestReport};
 use serde_json::{Value, json};
 
-use super::input::{ENDINGS, Input, folder};
+use super::input::{ENDINGS, Input, folder, has_tests, is_tests};
 use super::{Ended, many};
 use crate::cli::policy::TestArgs;
 use crate::paint::Paint;
@@ -59,7 +59,7 @@ fn beside(name: &str) -> Result<Vec<(String, String)>, Ended> {
         }
         return all.into_iter().map(|tests| Ok((policy_of(&tests)?, tests))).collect();
     }
-    if is_tests(&file_name(name)) {
+    if has_tests(name) {
         return Ok(vec![(policy_of(name)?, name.to_owned())]);
     }
     let bare = format!("{}.test", stem(name));
@@ -82,18 +82,6 @@ fn policy_of(tests: &str) -> Result<String, Ended> {
             "it would be `{bare}.yaml`; `policy: FILE` in the tests names another"
         ))
     })
-}
-
-/// Whether a file holds tests, by its name.
-fn is_tests(file: &str) -> bool {
-    let Some((stem, ending)) = file.rsplit_once('.') else { return false };
-    stem.ends_with(".test")
-        && !file.starts_with('.')
-        && ENDINGS.contains(&&*ending.to_ascii_lowercase())
-}
-
-fn file_name(name: &str) -> String {
-    Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn stem(name: &str) -> String {
