@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::cases::cases;
 use crate::verdicts;
 
@@ -35,7 +37,8 @@ fn table() -> String {
         why.extend(verdict.differs.iter().map(|(_, why)| *why));
         why.dedup();
         let (id, load, why) = (&case.id, &case.load, why.join("; "));
-        writeln!(rows, "| `{id}` | {load} | {said} | {why} |").expect("a text");
+        let policy = policy(&case.policy);
+        writeln!(rows, "| `{id}` | {policy} | {load} | {said} | {why} |").expect("a text");
     }
     let all = whole + partly + not;
     format!(
@@ -45,8 +48,24 @@ fn table() -> String {
          {not} differ. Envoy's\n\
          response flags are compared with `x-outrigger-reason` and `x-outrigger-attempts`, its own headers with ours for the same.\n\
          A difference that is none fails the test as well.\n\n\
-         | scenario | load | verdict | why |\n|---|---|---|---|\n{rows}"
+         | scenario | policy, in Envoy's words | load | verdict | why, and what is to be known |\n|---|---|---|---|---|\n{rows}"
     )
+}
+
+/// A policy on one line.
+fn policy(policy: &Value) -> String {
+    let mut words: Vec<String> = policy
+        .as_object()
+        .expect("an object")
+        .iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => format!("{key}: {text}"),
+            other => format!("{key}: {other}"),
+        })
+        .collect();
+    // Whether a map keeps its order depends on what else is built.
+    words.sort();
+    words.join("; ")
 }
 
 #[test]
