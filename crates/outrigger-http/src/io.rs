@@ -25,6 +25,8 @@ pub(crate) struct Wire {
     probe: AtomicBool,
     /// Whether a request's body is still being sent.
     uploading: AtomicBool,
+    /// Whether the socket has no room for what there is to write.
+    is_full: AtomicBool,
 }
 
 impl Wire {
@@ -35,6 +37,7 @@ impl Wire {
             written: AtomicU64::new(0),
             probe: AtomicBool::new(false),
             uploading: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -42,8 +45,16 @@ impl Wire {
         self.uploading.store(is, Ordering::Release);
     }
 
+    /// Whether a part of the request is on its way still: with its body, or with hyper, which lets
+    /// go of a body long before the socket has taken all of it.
     pub(crate) fn is_uploading(&self) -> bool {
-        self.uploading.load(Ordering::Acquire)
+        self.uploading.load(Ordering::Acquire) || self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Takes note of what became of a write.
+    fn note<T>(&self, wrote: &Poll<T>) {
+        // Whoever writes tries until all is written or there is no room.
+        self.is_full.store(wrote.is_pending(), Ordering::Release);
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -230,7 +241,9 @@ impl AsyncWrite for Probed {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wire.note(&wrote);
+        let wrote = ready!(wrote)?;
         self.wire.note_written(wrote);
         Poll::Ready(Ok(wrote))
     }
@@ -252,7 +265,9 @@ impl AsyncWrite for Probed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wire.note(&wrote);
+        let wrote = ready!(wrote)?;
         self.wire.note_written(wrote);
         Poll::Ready(Ok(wrote))
     }

@@ -98,3 +98,30 @@ async fn an_idle_connection_that_the_endpoint_closes_is_let_go() {
 
     until("the sweep has looked", || pool.stats().connections == 0).await;
 }
+
+#[tokio::test]
+async fn what_the_socket_has_no_room_for_is_sent_while_nobody_reads_the_answer() {
+    // More than the buffers of both sides hold.
+    const LENGTH: usize = 32 * 1024 * 1024;
+    let (listener, endpoint) = listen().await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        read_head(&mut tcp).await;
+        write(&mut tcp, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+        let mut body = vec![0; LENGTH];
+        tcp.read_exact(&mut body).await.expect("all of it");
+        let _ = tell.send(());
+        write(&mut tcp, "ok").await;
+        std::future::pending::<()>().await;
+    });
+    let pool = pool(|_| {});
+    // In one piece: hyper has it, and lets go of the body, long before the socket does.
+    let request = Request::post("http://stock/").body(full(vec![b'x'; LENGTH]));
+
+    let response = send(&pool, &endpoint, request.expect("valid")).await.expect("answered");
+    let whole = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+
+    whole.expect("it goes on by itself").expect("all of it came");
+    assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "ok");
+}
