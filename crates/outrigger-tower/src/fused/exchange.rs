@@ -61,6 +61,8 @@ pin_project! {
         #[pin]
         timer: Timer<FailureKind>,
         retries: u8,
+        // Asked whether it is ready, and not called since: it may have taken something for a call.
+        is_asked: bool,
         service: S,
         plan: Arc<Plan>,
     }
@@ -105,9 +107,16 @@ where
             bounds: Bounds { ends: None, deadline: None, idle: None },
             timer: Timer::new(None),
             retries: 0,
+            is_asked: false,
             service,
             plan,
         }
+    }
+
+    /// Whether another call may have this place. Not one whose service still holds what it took
+    /// for a call that never came, a permit or a place in a queue, nor one that panicked over it.
+    pub(super) const fn is_reusable(&self) -> bool {
+        !self.is_asked
     }
 
     /// The body of the answer, once there is one.
@@ -178,6 +187,7 @@ where
                     }
                 }
                 StateProj::Readying { request } => {
+                    *this.is_asked = true;
                     match this.service.poll_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => {
@@ -288,6 +298,7 @@ where
         plan.stamp.stamp(&context, &mut request);
         let dispatch = Dispatch { context, endpoint, request };
         let inner = this.service.call(dispatch);
+        *this.is_asked = false;
         this.state.set(State::Trying { inner });
         Ok(())
     }

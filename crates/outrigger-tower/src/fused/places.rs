@@ -89,6 +89,9 @@ where
         let Some(mut exchange) = self.exchange.take() else { return };
         // First what it holds, since that may be what another call waits for, and no lock is held.
         exchange.as_mut().clear();
+        if !exchange.is_reusable() {
+            return;
+        }
         let mut spare = self.home.spare();
         if spare.len() < SPARES {
             spare.push(exchange);

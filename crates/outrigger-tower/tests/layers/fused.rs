@@ -1,13 +1,15 @@
 //! All rules in one future: what it holds and gives back, and the places that calls leave.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{BodyExt, Full};
-use outrigger_balance::EndpointSet;
+use outrigger_balance::{EndpointSet, Members};
 use outrigger_breaker::{Breaker, BreakerConfig};
-use outrigger_core::{Dispatch, FailureKind, Observers, Rejected};
+use outrigger_core::{BoxError, Dispatch, FailureKind, Observers, Rejected};
 use outrigger_limit::{ConcurrencyLimit, RateLimit, RateLimitConfig};
 use outrigger_retry::{Budget, RetryConfig, RetryRule};
 use outrigger_tower::{
@@ -154,4 +156,56 @@ async fn whoever_refuses_says_so_and_nobody_further_in_is_asked() {
     assert!(matches!(Rejected::find(&*error), Some(Rejected::RateLimited { .. })), "{error:?}");
     assert!(is_quiet(&mut handle).await);
     assert_eq!(parts.held(), 0);
+}
+
+/// Counts those of its clones that were found ready and not called since.
+#[derive(Default)]
+struct Reserves {
+    reserved: Arc<AtomicU64>,
+    has_one: bool,
+}
+
+impl Clone for Reserves {
+    fn clone(&self) -> Self {
+        Self { reserved: Arc::clone(&self.reserved), has_one: false }
+    }
+}
+
+impl Drop for Reserves {
+    fn drop(&mut self) {
+        self.reserved.fetch_sub(u64::from(self.has_one), Relaxed);
+    }
+}
+
+impl Service<Out> for Reserves {
+    type Response = Res;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Res, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
+        self.reserved.fetch_add(u64::from(!self.has_one), Relaxed);
+        self.has_one = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Out) -> Self::Future {
+        self.reserved.fetch_sub(1, Relaxed);
+        self.has_one = false;
+        std::future::ready(Ok(answer(200)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_keeps_nothing_that_the_service_within_has_reserved() {
+    let parts = Parts::new();
+    let inner = Reserves::default();
+    let reserved = Arc::clone(&inner.reserved);
+    let mut service = parts.layer(|_| {}).layer(inner);
+
+    service.call(get()).await.expect("answered");
+    assert_eq!(reserved.load(Relaxed), 0, "the call has used it");
+
+    parts.set.update(Members::new(2, Vec::new()), clock::now());
+    service.call(get()).await.expect_err("there is no endpoint");
+    assert_eq!(reserved.load(Relaxed), 0, "given back, for others than the next call here");
 }

@@ -151,3 +151,17 @@ fn a_try_that_waits_for_its_body_holds_no_lock() {
     assert!(!tape.is_replayable(), "and can be asked meanwhile");
     assert_eq!(read(&mut first, 9), "b");
 }
+
+#[test]
+fn frames_without_data_take_no_room_and_no_part_in_the_recording() {
+    let chunks = ["", "a", "", "", "b", ""];
+    let (mut body, tape) = ReplayBody::record(Chunks::of(&chunks), 2);
+    assert_eq!(read(&mut body, chunks.len() + 1), "ab");
+    drop(body);
+    let Tape::Shared(shared) = &tape else { panic!("it was recorded") };
+    assert_eq!(lock(shared).frames.len(), 2);
+    let mut again = tape.replay().expect("all of it is there");
+    assert_eq!(again.size_hint().exact(), Some(2));
+    assert_eq!(read(&mut again, 2), "ab");
+    assert!(again.is_end_stream());
+}
