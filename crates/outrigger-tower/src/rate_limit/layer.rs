@@ -18,6 +18,7 @@ pub(super) struct Rule {
     pub(super) name: &'static str,
     pub(super) bucket: Bucket,
     pub(super) tells: bool,
+    pub(super) grpc_status: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,8 +55,16 @@ impl RateLimitLayer {
         self
     }
 
+    /// The code that gRPC callers get; default that of the reason, which is 14.
+    #[must_use]
+    pub fn with_grpc_status(mut self, code: Option<u8>) -> Self {
+        Arc::make_mut(&mut self.rule).grpc_status = code;
+        self
+    }
+
     fn of(service: ServiceName, bucket: Bucket) -> Self {
-        Self { rule: Arc::new(Rule { service, name: "rate", bucket, tells: false }) }
+        let (name, tells, grpc_status) = ("rate", false, None);
+        Self { rule: Arc::new(Rule { service, name, bucket, tells, grpc_status }) }
     }
 }
 

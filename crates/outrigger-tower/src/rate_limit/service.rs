@@ -48,7 +48,7 @@ impl<S> LimitRate<S> {
                 service: rule.service.clone(),
                 retry_after: limited.retry_after,
                 limit: Some((limited.limit, limited.remaining)),
-                grpc_status: None,
+                grpc_status: rule.grpc_status,
             }),
         }
     }

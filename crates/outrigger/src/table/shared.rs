@@ -269,10 +269,10 @@ impl Shared {
         let breaker = plan.and_then(|plan| plan.breaker.as_ref());
         let falls_back = breaker.is_some_and(|breaker| breaker.fallback.is_some());
         let build = |link| {
-            let limits = self
-                .limits
-                .iter()
-                .map(|limit| RateLimitLayer::new(self.service.clone(), Arc::clone(limit)));
+            let limits = self.limits.iter().map(|limit| {
+                RateLimitLayer::new(self.service.clone(), Arc::clone(limit))
+                    .with_grpc_status(spec.grpc_status)
+            });
             let with = Ingredients {
                 service: &self.service,
                 caller: &self.caller,

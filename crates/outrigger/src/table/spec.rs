@@ -5,7 +5,7 @@ use std::sync::Arc;
 use outrigger_balance::Subset;
 use outrigger_core::{PolicyVersion, RouteName};
 use outrigger_http::ClientTls;
-use outrigger_policy::{HashKey, Plan, RoutePlan, Tls};
+use outrigger_policy::{GrpcStatus, HashKey, Plan, RoutePlan, Tls};
 use outrigger_tower::HashOn;
 
 use crate::policy::Loaded;
@@ -21,6 +21,8 @@ pub(crate) struct Spec {
     pub(crate) subsets: Vec<(Arc<str>, Subset)>,
     /// How endpoints are verified, where a policy says so: what was written, and what it makes.
     pub(crate) tls: Option<(Tls, ClientTls)>,
+    /// What gRPC callers are told by a rate limit, where it is not that of the reason.
+    pub(crate) grpc_status: Option<u8>,
     /// What decides between routes.
     pub(crate) loaded: Option<Arc<Loaded>>,
 }
@@ -43,6 +45,7 @@ impl Spec {
             routes: vec![RouteSpec { name, rules: rules.clone(), plan: None }],
             subsets: Vec::new(),
             tls: None,
+            grpc_status: None,
             loaded: None,
         }
     }
@@ -63,6 +66,10 @@ impl Spec {
             routes: routes.collect(),
             subsets: subsets.collect(),
             tls: plan.tls.clone().zip(loaded.tls.clone()),
+            grpc_status: match plan.grpc_status {
+                GrpcStatus::Unavailable => None,
+                other => Some(other.code()),
+            },
             loaded: Some(Arc::clone(loaded)),
         }
     }

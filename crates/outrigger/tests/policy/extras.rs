@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use outrigger::core::{Instance, Language, Reason};
+use outrigger::core::{Instance, Language, Reason, Rejected};
 
 use crate::fleet::{Registry, header, name, policy, text};
 
@@ -170,7 +170,7 @@ async fn rate_limits_and_capacity_are_one_for_all_routes() {
         })
         .await;
     registry.push(&policy(
-        "rate_limits: [ { rate: 1/h, burst: 4 } ]\ncapacity: { max_requests: 2 }\n\
+        "rate_limits: [ { rate: 1/h, burst: 4 } ]\ngrpc_status: resource_exhausted\ncapacity: { max_requests: 2 }\n\
          routes: [ { name: a, match: { path_prefix: /a } }, { name: b, match: { path_prefix: /b } } ]",
     ));
     let caller = registry.caller().await;
@@ -180,4 +180,6 @@ async fn rate_limits_and_capacity_are_one_for_all_routes() {
     caller.get("/a").await.expect("the fourth token");
     let error = caller.get("/b").await.expect_err("the bucket is empty");
     assert_eq!(error.reason(), Some(Reason::RateLimited));
+    let told = matches!(error.rejected(), Some(Rejected::RateLimited { grpc_status: Some(8), .. }));
+    assert!(told, "{error:?}");
 }

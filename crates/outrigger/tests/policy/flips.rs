@@ -35,6 +35,9 @@ routes:
     ))
 }
 
+/// Requests in flight at once; more would measure the machine.
+const MOST: usize = 200;
+
 /// Units: KiB of memory that is resident.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -45,7 +48,7 @@ fn resident() -> Option<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_policies_take_turns_and_each_is_wholly_under_one() {
     let in_full = std::env::var_os("OUTRIGGER_SOAK").is_some();
-    let (flips, rate) = if in_full { (1_000_u32, 1_000_u64) } else { (120, 1_000) };
+    let (flips, rate) = if in_full { (1_000_u32, 1_000_u64) } else { (120, 400) };
     let every = Duration::from_millis(if in_full { 100 } else { 80 });
 
     let registry = Registry::default();
@@ -76,12 +79,18 @@ async fn no_request_fails_while_policies_take_turns_and_each_is_wholly_under_one
             Arc::clone(&failed),
         );
         tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / rate));
-            // A machine that stands still for a while is not made up for.
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+            let (started, mut begun) = (clock::now(), 0);
             let mut calls = tokio::task::JoinSet::new();
             while !stop.load(Ordering::Relaxed) {
-                ticks.tick().await;
+                let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
+                // A machine that stands still for a while is not made up for wholly.
+                begun = begun.max(due.saturating_sub(100));
+                while calls.try_join_next().is_some() {}
+                if begun >= due || calls.len() >= MOST {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                begun += 1;
                 let (caller, sent, mixed, failed) =
                     (caller.clone(), Arc::clone(&sent), Arc::clone(&mixed), Arc::clone(&failed));
                 calls.spawn(async move {
@@ -102,12 +111,12 @@ async fn no_request_fails_while_policies_take_turns_and_each_is_wholly_under_one
                     let is_whole = matches!((&*by, &*body), ("a", "java a") | ("b", "rust b"));
                     mixed.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
                 });
-                while calls.try_join_next().is_some() {}
             }
             while calls.join_next().await.is_some() {}
         })
     };
 
+    let began = clock::now();
     let mut slowest = Duration::ZERO;
     let mut early = None;
     for flip in 0..flips {
@@ -122,21 +131,24 @@ async fn no_request_fails_while_policies_take_turns_and_each_is_wholly_under_one
         }
     }
     let late = resident();
+    let span = began.elapsed();
     stop.store(true, Ordering::Relaxed);
     load.await.expect("the load ends");
 
     let (sent, mixed) = (sent.load(Ordering::Relaxed), mixed.load(Ordering::Relaxed));
     let failed = failed.lock().expect("whole");
     println!(
-        "{flips} flips, {sent} requests, {} failed, {mixed} mixed, slowest {slowest:?}, \
+        "{flips} flips in {span:?}, {sent} requests, {} failed, {mixed} mixed, slowest {slowest:?}, \
          resident {early:?} to {late:?} KiB",
         failed.len()
     );
     assert!(failed.is_empty(), "{} of {sent}: {:?}", failed.len(), failed.first());
     assert_eq!(mixed, 0, "a request under two policies");
-    assert!(slowest < Duration::from_secs(1), "obeyed after {slowest:?}");
+    // In the short run other tests, and other builds, have the same processors.
+    let (most, more) = if in_full { (1, 8) } else { (3, 32) };
+    assert!(slowest < Duration::from_secs(most), "obeyed after {slowest:?}");
     assert!(sent > u64::from(flips), "{sent}");
     if let (Some(early), Some(late)) = (early, late) {
-        assert!(late < early + 8 * 1_024, "memory grows: {early} to {late} KiB");
+        assert!(late < early + more * 1_024, "memory grows: {early} to {late} KiB");
     }
 }
