@@ -8,7 +8,7 @@ use outrigger_balance::{EndpointSet, SetOptions, Subset};
 use outrigger_breaker::Breaker;
 use outrigger_core::{BoxError, Observers, RouteName, ServiceName};
 use outrigger_http::{ClientTls, PoolConfig};
-use outrigger_limit::{AdaptiveLimit, ConcurrencyLimit, RateLimit};
+use outrigger_limit::{Bound, BoundConfig, RateLimit, RateLimitConfig};
 use outrigger_policy::Tls;
 use outrigger_retry::Budget;
 use outrigger_telemetry::Telemetry;
@@ -18,7 +18,6 @@ use super::pools::Pools;
 use super::spec::{RouteSpec, Spec, hash_on};
 use super::{Table, Way};
 use crate::client::Link;
-use crate::rules::adaptive_below;
 use crate::stack::{Circuit, Ingredients, build};
 use crate::{Capacity, Rules};
 
@@ -47,19 +46,6 @@ pub(crate) struct Shared {
     pools: Arc<Pools>,
     subsets: Vec<Key>,
     next_key: u64,
-}
-
-/// How much may be in flight.
-#[derive(Debug)]
-struct Bound {
-    layer: ConcurrencyLayer,
-    limit: Limit,
-}
-
-#[derive(Debug)]
-enum Limit {
-    Fixed(ConcurrencyLimit),
-    Adaptive(AdaptiveLimit),
 }
 
 /// A subset that the endpoint set knows: for as long as a request may ask for it.
@@ -160,14 +146,7 @@ impl Shared {
     }
 
     fn reload_limits(&mut self, rules: &Rules, now: Instant) -> Result<(), BoxError> {
-        self.limits.truncate(rules.rate_limits.len());
-        for (at, config) in rules.rate_limits.iter().enumerate() {
-            match self.limits.get(at) {
-                Some(limit) if limit.config() == *config => {}
-                Some(limit) => limit.reconfigure(config.clone(), now)?,
-                None => self.limits.push(Arc::new(RateLimit::new(config.clone(), now)?)),
-            }
-        }
+        self.limits = follow(&self.limits, &rules.rate_limits, now)?;
         Ok(())
     }
 
@@ -176,32 +155,24 @@ impl Shared {
             self.capacity = None;
             return Ok(());
         };
-        let adaptive = adaptive.as_ref().map(|adaptive| adaptive_below(adaptive, *max_requests));
-        match (&self.capacity, adaptive) {
-            (Some(Bound { limit: Limit::Fixed(limit), .. }), None) => {
-                limit.set_limit(*max_requests);
-            }
-            (Some(Bound { limit: Limit::Adaptive(limit), .. }), Some(config)) => {
-                limit.reconfigure(config)?;
-            }
-            (_, config) => {
-                let service = self.service.clone();
-                let (layer, limit) = match config {
-                    None => {
-                        let limit = ConcurrencyLimit::new(*max_requests);
-                        let layer = ConcurrencyLayer::new(service, limit.clone());
-                        (layer, Limit::Fixed(limit))
-                    }
-                    Some(config) => {
-                        let limit = AdaptiveLimit::new(config)?;
-                        let layer = ConcurrencyLayer::adaptive(service, limit.clone());
-                        (layer, Limit::Adaptive(limit))
-                    }
-                };
-                self.capacity = Some(Bound { layer: layer.with_name("capacity"), limit });
-            }
-        }
+        let config = BoundConfig::new(*max_requests).with_adaptive(adaptive.clone());
+        let bound = match &self.capacity {
+            Some(bound) => bound.reload(&config)?,
+            None => Bound::new(&config)?,
+        };
+        self.capacity = Some(bound);
         Ok(())
+    }
+
+    fn capacity(&self) -> Option<ConcurrencyLayer> {
+        let service = self.service.clone();
+        let layer = match self.capacity.as_ref()? {
+            Bound::Adaptive(limit) => ConcurrencyLayer::adaptive(service, limit.clone()),
+            Bound::Fixed(limit) => ConcurrencyLayer::new(service, limit.clone()),
+            // A kind that is newer than this crate: no bound.
+            _ => return None,
+        };
+        Some(layer.with_name("capacity"))
     }
 
     fn reload_pools(&mut self, rules: &Rules, tls: Option<&(Tls, ClientTls)>) {
@@ -283,7 +254,7 @@ impl Shared {
                 policy: spec.version,
                 budget: &self.budget,
                 limits: limits.collect(),
-                capacity: self.capacity.as_ref().map(|bound| bound.layer.clone()),
+                capacity: self.capacity(),
                 circuit: circuit.as_ref(),
                 pools: &self.pools,
                 hash_on: plan.and_then(|plan| hash_on(plan.hash_on.as_ref()?)),
@@ -325,5 +296,62 @@ impl Shared {
             }
         };
         Ok(Some(Circuit::new(breaker, route.name.clone())))
+    }
+}
+
+/// The limits that follow these: one that stays has the very bucket that it had, wherever it stands
+/// now, or one that is taken out before it would have it filled from another's.
+fn follow(
+    limits: &[Arc<RateLimit>],
+    wanted: &[RateLimitConfig],
+    now: Instant,
+) -> Result<Vec<Arc<RateLimit>>, BoxError> {
+    let mut left: Vec<_> = limits.iter().map(Some).collect();
+    let same: Vec<_> = wanted
+        .iter()
+        .map(|config| {
+            let is_same = |old: &&Arc<RateLimit>| old.config() == *config;
+            left.iter_mut().find(|old| old.as_ref().is_some_and(is_same)).and_then(Option::take)
+        })
+        .collect();
+    let mut next = Vec::with_capacity(wanted.len());
+    for (at, (config, same)) in wanted.iter().zip(same).enumerate() {
+        // What changed is the one in the same place, if that is not another's by now.
+        let changed = || left.get_mut(at).and_then(Option::take);
+        next.push(match (same, same.is_none().then(changed).flatten()) {
+            (Some(same), _) => Arc::clone(same),
+            (None, Some(old)) => {
+                old.reconfigure(config.clone(), now)?;
+                Arc::clone(old)
+            }
+            (None, None) => Arc::new(RateLimit::new(config.clone(), now)?),
+        });
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(rate: &str) -> RateLimitConfig {
+        RateLimitConfig::new(rate.parse().expect("a rate"))
+    }
+
+    #[test]
+    fn a_limit_that_stays_keeps_its_bucket_when_one_before_it_goes() {
+        let now = outrigger_tower::clock::now();
+        let limits = follow(&[], &[config("1000/s"), config("1/h")], now).expect("valid");
+        limits[1].try_acquire(now).expect("its only token");
+
+        let limits = follow(&limits, &[config("1/h")], now).expect("valid");
+        assert!(limits[0].try_acquire(now).is_err(), "a reload gives nothing away");
+
+        let limits = follow(&limits, &[config("2/h"), config("1/h")], now).expect("valid");
+        assert!(limits[0].try_acquire(now).is_ok(), "a new one is full");
+        assert!(limits[1].try_acquire(now).is_err(), "and takes nobody else's place");
+
+        let limits = follow(&limits, &[config("2/h"), config("3/h")], now).expect("valid");
+        assert!(limits[1].try_acquire(now).is_err(), "what changed takes over what is left");
     }
 }
