@@ -4,10 +4,11 @@ mod builder;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use builder::{BuildError, TelemetryBuilder};
-use outrigger_core::{Clock, TraceContext};
+use outrigger_core::{Clock, Ratio, TraceContext};
 
 use crate::export::Exporters;
 use crate::metrics::{Metrics, SharedMetrics};
@@ -25,6 +26,11 @@ struct Inner {
     service: Arc<str>,
     clock: Arc<dyn Clock>,
     sampler: Sampler,
+    /// The share of the traces that start with a request that is served, as the bits of a number;
+    /// all ones where nobody said it.
+    served: AtomicU64,
+    /// Whether the environment or the builder said what is sampled.
+    is_told: bool,
     propagators: Propagators,
     sinks: Box<[Arc<dyn SpanSink>]>,
     exporters: Exporters,
@@ -85,6 +91,15 @@ impl Telemetry {
         self.0.sampler
     }
 
+    /// Which share of the traces is kept that start with a request that is served here: what the
+    /// policy of the service says. `OTEL_TRACES_SAMPLER` and the builder win over it.
+    pub fn set_served_ratio(&self, ratio: Option<Ratio>) {
+        if !self.0.is_told {
+            let bits = ratio.map_or(u64::MAX, |ratio| ratio.get().to_bits());
+            self.0.served.store(bits, Ordering::Relaxed);
+        }
+    }
+
     /// Starts a trace: two random ids, and the decision whether it is kept.
     #[must_use]
     pub fn root(&self) -> TraceContext {
@@ -133,9 +148,30 @@ impl Telemetry {
         self.0.exporters.shutdown(limit).await;
     }
 
+    /// The same for a request that is served.
+    pub(crate) fn place_served(
+        &self,
+        parent: TraceContext,
+        sampled: Option<bool>,
+    ) -> TraceContext {
+        let mut sampler = self.0.sampler;
+        if let Ok(ratio) = Ratio::new(f64::from_bits(self.0.served.load(Ordering::Relaxed))) {
+            sampler.ratio = ratio;
+        }
+        self.place_by(&sampler, parent, sampled)
+    }
+
     /// Where a request stands whose caller's span is `parent` and who decided `sampled`.
     pub(crate) fn place(&self, parent: TraceContext, sampled: Option<bool>) -> TraceContext {
-        let sampler = &self.0.sampler;
+        self.place_by(&self.0.sampler, parent, sampled)
+    }
+
+    fn place_by(
+        &self,
+        sampler: &Sampler,
+        parent: TraceContext,
+        sampled: Option<bool>,
+    ) -> TraceContext {
         if !parent.is_valid() {
             let sampled = if self.0.enabled { sampled } else { Some(false) };
             return sampler.root(sampled);

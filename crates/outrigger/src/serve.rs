@@ -125,6 +125,7 @@ impl Serve {
             observers: parts.observers.clone(),
             clock: Arc::clone(&parts.clock),
             ready: ready.clone(),
+            telemetry: parts.telemetry.clone(),
         };
         let app = ServiceBuilder::new().map_err(Into::<BoxError>::into).service(app);
         let (doorkeeper, door) = Doorkeeper::start(plate, &parts.inbound, &policy.now(), app)

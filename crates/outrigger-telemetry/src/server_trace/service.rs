@@ -41,7 +41,7 @@ impl<S> ServerTrace<S> {
             request.headers_mut().remove(TRACESTATE);
             request.headers_mut().remove(BAGGAGE);
         }
-        let mut trace = telemetry.place(found.parent, found.sampled);
+        let mut trace = telemetry.place_served(found.parent, found.sampled);
         let attempt = self.attempt(request, found.baggage.as_ref());
         let context =
             request.context_or_insert_with(|| outrigger_core::Context::new(telemetry.now()));

@@ -1,6 +1,7 @@
 //! How a handle is made.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use outrigger_core::{Clock, Ratio};
@@ -159,6 +160,8 @@ impl TelemetryBuilder {
             service,
             clock,
             sampler,
+            served: AtomicU64::new(u64::MAX),
+            is_told: config.sampler.is_some() || self.ratio.is_some(),
             propagators: self.propagators.or(config.propagators).unwrap_or_default(),
             sinks: self.sinks.into(),
             exporters,
@@ -213,6 +216,8 @@ pub(super) fn disabled(service: &str) -> Telemetry {
         service: service.into(),
         clock: Arc::new(TokioClock),
         sampler: Sampler::default(),
+        served: AtomicU64::new(u64::MAX),
+        is_told: false,
         propagators: Propagators::default(),
         sinks: Box::default(),
         exporters: Exporters::default(),

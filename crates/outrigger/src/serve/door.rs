@@ -16,6 +16,7 @@ use outrigger_host::CpuMeter;
 use outrigger_limit::{Bound, BoundConfig, CpuShed, RateLimitConfig, ShedConfig};
 use outrigger_policy as policy;
 use outrigger_policy::{GrpcStatus, InboundPlan, RequestView};
+use outrigger_telemetry::Telemetry;
 use outrigger_tower::{
     ConcurrencyLayer, KeyOf, LimitConcurrency, LimitRates, RateRule, RateRules, RateRulesLayer,
     Shed, ShedLayer,
@@ -75,6 +76,7 @@ pub(super) struct Doorplate {
     pub(super) observers: Observers,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ready: Ready,
+    pub(super) telemetry: Telemetry,
 }
 
 /// Keeps a [`Door`] as the policy wants it.
@@ -185,6 +187,8 @@ fn room<S>(
     let trouble = in_force.trouble.as_ref().filter(|trouble| trouble.class == "authorize");
     let closed = trouble.filter(|_| in_force.loaded.is_none());
     plate.ready.close(closed.map(|trouble| Arc::clone(&trouble.message)));
+    let sample = in_force.loaded.as_ref().map(|loaded| loaded.plan.telemetry.sample);
+    plate.telemetry.set_served_ratio(sample);
     let service = plate.service.clone();
     let rates = RateRulesLayer::new(service.clone(), rates.clone())
         .with_headers(true)

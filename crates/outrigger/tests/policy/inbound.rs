@@ -181,3 +181,32 @@ impl Stock {
         send.send_request(request.expect("a request")).await.expect("an answer")
     }
 }
+
+#[tokio::test]
+async fn which_traces_of_its_callers_are_kept_is_the_policy_s() {
+    use outrigger::telemetry::{FinishedSpan, SpanSink};
+
+    #[derive(Debug, Default)]
+    struct Kept(std::sync::atomic::AtomicU32);
+
+    impl SpanSink for Kept {
+        fn finished(&self, _: &FinishedSpan) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    let kept = Arc::new(Kept::default());
+    let sink = Arc::clone(&kept);
+    let all = policy("telemetry: { sample: 1 }");
+    let mut stock = Stock::start(Some(&all), |builder| builder.span_sink(sink)).await;
+    let ask = async |stock: &Stock| {
+        let before = kept.0.load(std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..10 {
+            assert_eq!(stock.status("/", "a", "").await, 200);
+        }
+        kept.0.load(std::sync::atomic::Ordering::Relaxed) - before
+    };
+    assert_eq!(ask(&stock).await, 10);
+    stock.push(&policy("telemetry: { sample: 0 }")).await;
+    assert_eq!(ask(&stock).await, 0);
+}
