@@ -149,11 +149,7 @@ impl Telemetry {
     }
 
     /// The same for a request that is served.
-    pub(crate) fn place_served(
-        &self,
-        parent: TraceContext,
-        sampled: Option<bool>,
-    ) -> TraceContext {
+    pub(crate) fn place_served(&self, parent: TraceContext, sampled: Option<bool>) -> TraceContext {
         let mut sampler = self.0.sampler;
         if let Ok(ratio) = Ratio::new(f64::from_bits(self.0.served.load(Ordering::Relaxed))) {
             sampler.ratio = ratio;
