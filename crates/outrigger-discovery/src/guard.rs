@@ -137,7 +137,11 @@ pub struct Verdict {
 ///    after the registry was away is empty) every instance that is missing is kept for `hold`,
 ///    and after that for [`GuardConfig::stale_for`] in all while it accepts connections: clients
 ///    of other languages do not register again by themselves.
-/// 4. Time in which the registry cannot be reached does not count: nothing is learnt then. All
+/// 4. An instance that is missing from the first answer after the registry was away may have left
+///    meanwhile, or have been forgotten by a registry that has already counted on past its old
+///    index. It is kept for [`GuardConfig::hold`] while it accepts connections, until a probe is
+///    refused otherwise, and no longer than [`GuardConfig::confirm_after`] without one.
+/// 5. Time in which the registry cannot be reached does not count: nothing is learnt then. All
 ///    other time does, so nothing is held for ever.
 ///
 /// Shape: [`Guard::observe`] per answer, [`Guard::lost`] when the registry cannot be reached,
@@ -165,9 +169,26 @@ struct Hold {
 struct Kept {
     instance: Arc<Instance>,
     since: Instant,
-    // The registry forgot it, which says nothing about the instance.
-    forgotten: bool,
-    accepts: bool,
+    why: Why,
+    // What the last probe said; `None` before the first.
+    accepts: Option<bool>,
+}
+
+/// Why an instance that is not listed is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Nothing is listed at all.
+    Emptied,
+    /// The registry forgot it, which says nothing about the instance.
+    Forgotten,
+    /// It went missing while the registry was away.
+    Away,
+}
+
+impl Kept {
+    fn is_doubted(&self) -> bool {
+        self.why == Why::Emptied
+    }
 }
 
 impl Guard {
@@ -188,17 +209,19 @@ impl Guard {
 
         let missing = self.missing_from(&instances);
         if emptied {
-            self.keep(missing, forgot, now);
+            self.keep(missing, if forgot { Why::Forgotten } else { Why::Emptied }, now);
             self.doubt(index, filtered, now);
             if !forgot && witness == Some(true) && self.is_confirmed(index, now) {
                 self.kept.clear();
             }
         } else {
             let present = Presence::of(&instances);
-            self.kept.retain(|kept| kept.forgotten && !present.holds(&kept.instance));
+            self.kept.retain(|kept| kept.why != Why::Emptied && !present.holds(&kept.instance));
             self.hold = None;
             if forgot {
-                self.keep(missing, true, now);
+                self.keep(missing, Why::Forgotten, now);
+            } else if was_lost {
+                self.keep(missing, Why::Away, now);
             }
         }
         self.listed = instances;
@@ -230,7 +253,7 @@ impl Guard {
     #[must_use]
     pub fn confirm_at(&self) -> Option<Instant> {
         let hold = self.hold.as_ref().filter(|hold| !hold.filtered)?;
-        let open = self.lost_at.is_none() && self.kept.iter().all(|kept| !kept.forgotten);
+        let open = self.lost_at.is_none() && self.kept.iter().all(Kept::is_doubted);
         open.then(|| hold.since + self.config.confirm_after)
     }
 
@@ -240,25 +263,28 @@ impl Guard {
         !self.kept.is_empty()
     }
 
-    /// The forgotten instances: whether they accept connections decides how long they are kept.
+    /// The instances whose absence says nothing about them: whether they accept connections
+    /// decides how long they are kept.
     pub fn suspects(&self) -> impl Iterator<Item = &Arc<Instance>> {
-        self.kept.iter().filter(|kept| kept.forgotten).map(|kept| &kept.instance)
+        self.kept.iter().filter(|kept| kept.why != Why::Emptied).map(|kept| &kept.instance)
     }
 
     /// Notes whether an instance accepted a connection just now.
     pub fn probed(&mut self, id: &InstanceId, accepts: bool) {
         for kept in self.kept.iter_mut().filter(|kept| kept.instance.id == *id) {
-            kept.accepts = accepts;
+            kept.accepts = Some(accepts);
         }
     }
 
     // How long an instance is kept, counted from `since`.
     fn limit(&self, kept: &Kept) -> Duration {
         let filtered = self.hold.as_ref().is_some_and(|hold| hold.filtered);
-        if filtered || (kept.forgotten && kept.accepts) {
-            self.config.stale_for
-        } else {
-            self.config.hold
+        match (kept.why, kept.accepts) {
+            _ if filtered => self.config.stale_for,
+            (Why::Forgotten, Some(true)) => self.config.stale_for,
+            (Why::Away, Some(false)) => Duration::ZERO,
+            (Why::Away, None) => self.config.confirm_after,
+            _ => self.config.hold,
         }
     }
 
@@ -278,16 +304,16 @@ impl Guard {
         self.listed.iter().filter(|instance| !present.holds(instance)).cloned().collect()
     }
 
-    fn keep(&mut self, missing: Vec<Arc<Instance>>, forgotten: bool, now: Instant) {
-        if forgotten {
+    fn keep(&mut self, missing: Vec<Arc<Instance>>, why: Why, now: Instant) {
+        if why == Why::Forgotten {
             // What was in doubt before is now known to say nothing about the instances.
-            self.kept.iter_mut().for_each(|kept| kept.forgotten = true);
+            self.kept.iter_mut().for_each(|kept| kept.why = why);
         }
         self.kept.extend(missing.into_iter().map(|instance| Kept {
             instance,
             since: now,
-            forgotten,
-            accepts: false,
+            why,
+            accepts: None,
         }));
     }
 
@@ -301,7 +327,7 @@ impl Guard {
     }
 
     fn is_confirmed(&self, index: u64, now: Instant) -> bool {
-        let unforgotten = self.kept.iter().all(|kept| !kept.forgotten);
+        let unforgotten = self.kept.iter().all(Kept::is_doubted);
         self.hold.as_ref().is_some_and(|hold| {
             !hold.filtered
                 && unforgotten
@@ -326,7 +352,8 @@ impl Guard {
 
     fn freshness(&self, now: Instant) -> Freshness {
         let doubted = |kept: &Kept| {
-            !kept.forgotten || now.saturating_duration_since(kept.since) < self.config.hold
+            kept.why != Why::Forgotten
+                || now.saturating_duration_since(kept.since) < self.config.hold
         };
         match (self.lost_at, self.kept.is_empty()) {
             (Some(_), _) => Freshness::Stale,

@@ -258,3 +258,38 @@ fn nothing_is_held_for_ever_and_nothing_is_emptied_early_whatever_comes() {
         assert_eq!(guard.observe(answer(0..0, index), now).instances.len(), 0, "case {case}");
     }
 }
+
+#[test]
+fn who_is_missing_after_an_outage_is_kept_while_it_accepts_connections_and_no_longer_than_the_hold()
+{
+    let t0 = epoch();
+    let mut guard = working(t0);
+    guard.lost(t0 + secs(1));
+    // The counter went on, so nothing says that the memory was lost: two may have left meanwhile.
+    let back = t0 + secs(60);
+    let verdict = guard.observe(answer(1..2, 41), back);
+    assert_eq!((verdict.instances.len(), verdict.freshness), (3, Freshness::Held));
+    assert_eq!(guard.suspects().count(), 2);
+    guard.probed(&instance(2).id, true);
+    guard.probed(&instance(3).id, false);
+    let verdict = guard.tick(back);
+    assert_eq!(verdict.instances.len(), 2, "whoever refuses connections is gone");
+    // A later answer does not end the doubt about the other, and its own return does.
+    assert_eq!(guard.observe(answer(1..2, 42), back + secs(1)).instances.len(), 2);
+    let mut same = guard.clone();
+    let verdict = same.observe(answer(1..3, 43), back + secs(2));
+    assert_eq!((verdict.instances.len(), verdict.freshness), (2, Freshness::Live));
+    let verdict = guard.tick(back + secs(30));
+    assert_eq!((verdict.instances.len(), verdict.freshness), (1, Freshness::Live));
+}
+
+#[test]
+fn who_is_missing_after_an_outage_and_cannot_be_probed_is_kept_for_ten_seconds() {
+    let t0 = epoch();
+    let mut guard = working(t0);
+    guard.lost(t0);
+    guard.observe(answer(1..3, 41), t0);
+    assert_eq!(guard.deadline(), Some(t0 + secs(10)));
+    assert_eq!(guard.tick(t0 + secs(10) - Duration::from_nanos(1)).instances.len(), 3);
+    assert_eq!(guard.tick(t0 + secs(10)).instances.len(), 2);
+}

@@ -54,9 +54,6 @@ pub(crate) struct Ledger {
     wait: Duration,
     /// Whether no request may fail.
     strict: bool,
-    /// Whether the registry remembers what it knew, and whether it has forgotten it.
-    remembers: bool,
-    forgot: bool,
     pub(crate) requests: usize,
     pub(crate) failed: usize,
     pub(crate) snapshots: usize,
@@ -87,8 +84,6 @@ impl Shared {
             listed: vec![None; endpoints],
             wait: plan.wait,
             strict: plan.registry_only,
-            remembers: plan.remembers,
-            forgot: false,
             requests: 0,
             failed: 0,
             snapshots: 0,
@@ -143,12 +138,6 @@ impl Shared {
         for index in 0..ledger.fates.len() {
             let name = format!("e{index}");
             if !before.contains_key(&name) || set.contains_key(&name) {
-                continue;
-            }
-            // A registry that came back without its memory, and has counted past its old index by the
-            // time it is asked, cannot be told from one whose instances left: those that are not back
-            // yet are given up until they are. Only an answer without anybody is doubted then.
-            if ledger.forgot && !set.is_empty() {
                 continue;
             }
             // It vanished. One that serves, and never left, is vouched for by nobody's word for a
@@ -232,7 +221,6 @@ impl Ledger {
 
     /// The registry was killed.
     pub(crate) fn forget_agent(&mut self) -> Option<Arc<Agent>> {
-        self.forgot |= !self.remembers;
         self.agent.take()
     }
 
