@@ -26,6 +26,8 @@ use tower_service::Service;
 const FEW: u32 = 500;
 const MANY: u32 = 2_500;
 const MOST: f64 = 1.30;
+/// What a policy may cost over the same rules from settings.
+const MOST_BY_POLICY: f64 = 1.10;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -65,15 +67,29 @@ fn compare() -> ExitCode {
     let bare = per_call("bare");
     println!(r#"{{"row":"L7","what":"bare hyper","instructions":{bare:.0}}}"#);
     let mut held = true;
+    let mut full = f64::NAN;
     for (peer, what) in
         [("defaults", "whole call, default rules"), ("full", "with limit and circuit")]
     {
         let ours = per_call(peer);
         let ratio = ours / bare;
         held &= ratio <= MOST;
+        full = ours;
         println!(
             r#"{{"row":"L7","what":"{what}","instructions":{ours:.0},"ratio":{ratio:.3},"must":{MOST},"held":{}}}"#,
             ratio <= MOST
+        );
+    }
+    for (peer, what) in [
+        ("policy", "the same, and three routes, by a policy"),
+        ("split", "the same, and a split between subsets"),
+    ] {
+        let ours = per_call(peer);
+        let more = ours / full;
+        held &= more <= MOST_BY_POLICY;
+        println!(
+            r#"{{"row":"L7","what":"{what}","instructions":{ours:.0},"ratio_to_settings":{more:.3},"must":{MOST_BY_POLICY},"held":{}}}"#,
+            more <= MOST_BY_POLICY
         );
     }
     // Its standard input closes, which is what it waits for.
@@ -125,6 +141,7 @@ fn ask(peer: &str, address: SocketAddr, count: u32) {
     runtime.block_on(async {
         match peer {
             "bare" => bare(address, count).await,
+            "policy" | "split" => by_policy(address, count, peer == "split").await,
             peer => whole(address, count, peer == "full").await,
         }
     });
@@ -159,9 +176,40 @@ async fn whole(address: SocketAddr, count: u32, is_full: bool) {
         .join()
         .await
         .expect("valid");
+    call("http://stock/", fleet, count).await;
+}
+
+/// The rules of `full`, by a policy whose last route is for the requests; with a split, its only
+/// subset is everybody.
+async fn by_policy(address: SocketAddr, count: u32, is_split: bool) {
+    let split = if is_split { "split: [ { subset: all, weight: 100 } ], " } else { "" };
+    let text = format!(
+        "version: 1\nservice: stock\nbreaker: {{}}\nrate_limits: [ {{ rate: 1000000/s }} ]\n\
+         subsets: {{ all: {{}} }}\nroutes:\n  - {{ name: v1, match: {{ path_prefix: /v1 }} }}\n  \
+         - {{ name: post, match: {{ methods: [POST] }} }}\n  \
+         - {{ name: stock, {split}match: {{ path_prefix: /stock }}, timeout: 10s }}\n"
+    );
+    let folder = env::temp_dir().join(format!("outrigger-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("stock.yaml"), text).expect("written");
+    let fleet = outrigger::builder("bench")
+        .consul("none")
+        .endpoints("stock", [address])
+        .expect("a name")
+        .policy(&folder)
+        .join()
+        .await
+        .expect("valid");
+    call("http://stock/stock/42", fleet.clone(), count).await;
+    let services = fleet.services();
+    assert_eq!(services[0].policy.source.as_str(), "file", "{:?}", services[0].policy);
+    std::fs::remove_dir_all(folder).expect("removed");
+}
+
+async fn call(url: &'static str, fleet: outrigger::Fleet, count: u32) {
     let mut client = fleet.client();
     for _ in 0..count {
-        let request = Request::get("http://stock/").body(Body::empty()).expect("valid request");
+        let request = Request::get(url).body(Body::empty()).expect("valid request");
         drain(client.call(request).await.expect("answered").into_body()).await;
     }
 }
