@@ -4,6 +4,7 @@ use http::Request;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::io::AsyncReadExt;
+use tower::ServiceExt;
 
 use crate::http1::channel_body;
 use crate::raw::*;
@@ -124,4 +125,36 @@ async fn what_the_socket_has_no_room_for_is_sent_while_nobody_reads_the_answer()
 
     whole.expect("it goes on by itself").expect("all of it came");
     assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_may_be_waited_for_by_another_task_and_read_on_another_runtime() {
+    let (listener, endpoint) = listen().await;
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        while read_head(&mut tcp).await.is_some() {
+            for part in ["HTTP/1.1 200 OK\r\n", "content-length: 4\r\n\r\n", "on", "ly"] {
+                // Each part finds whoever waits asleep.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                write(&mut tcp, part).await;
+            }
+        }
+    });
+    let pool = pool(|_| {});
+    for _ in 0..3 {
+        let mut answer = Box::pin(pool.clone().oneshot(dispatch(&endpoint, request("/"))));
+        // One task looks, until the request is out, and goes away with its waker.
+        let looked = tokio::time::timeout(std::time::Duration::from_millis(10), &mut answer).await;
+        assert!(looked.is_err(), "not yet");
+        let response = tokio::spawn(answer).await.expect("no panic").expect("answered");
+        let body = response.into_body();
+        let read = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(body.collect()).expect("whole").to_bytes()
+        });
+        let read = tokio::task::spawn_blocking(move || read.join().expect("no panic"));
+        assert_eq!(read.await.expect("no panic"), "only");
+    }
+    until("it belongs to the runtime that made it", || pool.stats().idle == 1).await;
+    assert_eq!(pool.stats().opened, 1);
 }
