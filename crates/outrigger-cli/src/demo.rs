@@ -8,6 +8,7 @@ mod joiner;
 mod load;
 mod page;
 mod percentile;
+mod policies;
 mod progress;
 mod registry;
 mod relay;
@@ -18,7 +19,7 @@ mod services;
 mod show;
 mod traces;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +31,7 @@ use crate::{Exit, dev, print};
 use board::Board;
 use cast::Cast;
 use joiner::Joiner;
+use policies::Policies;
 use progress::Progress;
 use registry::Registry;
 use report::Report;
@@ -37,7 +39,7 @@ use show::Shown;
 use traces::Traces;
 
 /// The shortest demo in which every chapter can show what it is about.
-const SHORTEST: Duration = Duration::from_secs(15);
+const SHORTEST: Duration = Duration::from_secs(18);
 
 /// Runs the demo, or one service of it.
 pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
@@ -56,25 +58,38 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
     }
     if arguments.span < SHORTEST {
         print::note(&format!(
-            "error: --for {:?} is too short for the script; allowed is 15s or more",
+            "error: --for {:?} is too short for the script; allowed is 18s or more",
             arguments.span
         ));
         return Ok(Exit::Usage);
     }
-    tokio::select! {
-        ended = play(&arguments) => ended,
+    let published = OnceLock::new();
+    let ended = tokio::select! {
+        ended = play(&arguments, &published) => ended,
         how = dev::interrupted() => {
             print::note("interrupted");
             Ok(if how == Exit::Done { Exit::Interrupted } else { how })
         }
+    };
+    // However it ended: what is left in somebody's registry would be obeyed by the next fleet.
+    if arguments.registry.is_some()
+        && let Some(policies) = published.get()
+    {
+        let policies: &Policies = policies;
+        policies.withdraw().await;
     }
+    ended
 }
 
-async fn play(arguments: &DemoArgs) -> Result<Exit> {
-    let registry = match &arguments.registry {
+async fn play(arguments: &DemoArgs, published: &OnceLock<Policies>) -> Result<Exit> {
+    let mut registry = match &arguments.registry {
         Some(url) => Registry::at(url).await?,
         None => Registry::own().await?,
     };
+    let policies = registry.policies();
+    // Told before the first is written: one that was written must be taken back.
+    let _ = published.set(policies.clone());
+    policies.publish().await.context("the policies of the demo")?;
     let (board, traces) = (Board::new(), Traces::new());
     let joiner = Joiner::new(registry.url(), Arc::clone(&board), Arc::clone(&traces) as _);
     print::note("starting storefront, orders, 3 × inventory and 2 × pricing");

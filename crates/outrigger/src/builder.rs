@@ -146,6 +146,14 @@ impl Builder {
         self
     }
 
+    /// The language it is registered under, for subsets that choose by it. Default
+    /// [`Language::Rust`]; another one is for a process that stands before, or in for, a service
+    /// written in it.
+    pub fn language(mut self, language: Language) -> Self {
+        self.language = language;
+        self
+    }
+
     /// What it speaks on its port, for callers to speak the same: [`Protocol::Grpc`] for a gRPC
     /// service in the clear. Default [`Protocol::Http`]. The port itself takes HTTP/1.1 and HTTP/2
     /// by prior knowledge whatever is said here.

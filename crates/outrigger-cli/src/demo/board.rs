@@ -45,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) degraded: u64,
     pub(crate) slow: u64,
     pub(crate) failed_by_class: BTreeMap<String, u64>,
+    /// Stock that was asked for under the policy with a split, by who answered.
+    pub(crate) under_split: BTreeMap<String, u64>,
 }
 
 /// A request that takes longer than this counts as slow.
@@ -156,6 +158,12 @@ impl Board {
                 }
             }
         }
+    }
+
+    /// Books who answered a request that ran under the policy with a split.
+    pub(crate) fn answered_under_split(&self, served_by: &str) {
+        let mut inner = self.lock();
+        *inner.chapter.under_split.entry(served_by.to_owned()).or_default() += 1;
     }
 
     /// Starts a chapter's own tally and returns the one before.
@@ -303,6 +311,18 @@ impl Observe for Observer {
                     format!("{caller} keeps its set of {service}: the registry answers with none")
                 } else {
                     format!("{caller} no longer holds its set of {service}")
+                };
+                inner.note(at_ms, text);
+            }
+            Event::PolicyChanged { service, version, source } => {
+                let text = format!("{caller} obeys policy {version} of {service} ({source})");
+                inner.note(at_ms, text);
+            }
+            Event::PolicyTrouble { service, class, begins } => {
+                let text = if *begins {
+                    format!("{caller} keeps its policy of {service}: {}", class.replace('_', " "))
+                } else {
+                    format!("{caller} hears of the policy of {service} again")
                 };
                 inner.note(at_ms, text);
             }

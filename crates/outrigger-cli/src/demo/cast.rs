@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use outrigger::Fleet;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::instance::Instance;
-use super::joiner::Joiner;
+use super::joiner::{Joiner, StandIns};
 use super::registry::Registry;
 use super::services::Role;
 
@@ -24,12 +25,23 @@ pub(crate) struct Cast {
     joiner: Arc<Joiner>,
     instances: VecDeque<Instance>,
     started: [usize; 4],
+    /// Instances that play in one chapter only.
+    stand_ins: Vec<Instance>,
+    /// Those that have played, and say goodbye to their callers.
+    leaving: JoinSet<()>,
 }
 
 impl Cast {
     /// Starts every instance, and waits until each is registered.
     pub(crate) async fn start(registry: Registry, joiner: Arc<Joiner>) -> Result<Self> {
-        let mut cast = Self { registry, joiner, instances: VecDeque::new(), started: [0; 4] };
+        let mut cast = Self {
+            registry,
+            joiner,
+            instances: VecDeque::new(),
+            started: [0; 4],
+            stand_ins: Vec::new(),
+            leaving: JoinSet::new(),
+        };
         for (role, size) in SIZES {
             for _ in 0..size {
                 cast.replace(role).await?;
@@ -71,6 +83,36 @@ impl Cast {
         Ok(())
     }
 
+    /// Starts instances that are registered as an inventory service in Java, which they are not.
+    pub(crate) async fn start_stand_ins(&mut self, count: usize) -> Result<()> {
+        let joiner = Arc::new(StandIns(Arc::clone(&self.joiner)));
+        for number in 1..=count {
+            let name = format!("inventory-stand-in-{number}");
+            let instance = Instance::start(Role::Inventory, name, Arc::clone(&joiner)).await?;
+            instance.knobs.set_plants(true);
+            self.stand_ins.push(instance);
+        }
+        for instance in &self.stand_ins {
+            let registered = instance.fleet.registered();
+            tokio::time::timeout(Duration::from_secs(5), registered)
+                .await
+                .context("a stand-in was not registered within 5 s")?;
+        }
+        Ok(())
+    }
+
+    /// The instances that play in this chapter only.
+    pub(crate) fn stand_ins(&self) -> &[Instance] {
+        &self.stand_ins
+    }
+
+    /// Ends the stand-ins, each in order, while the play goes on.
+    pub(crate) fn dismiss_stand_ins(&mut self) {
+        for instance in self.stand_ins.drain(..) {
+            self.leaving.spawn(instance.drain());
+        }
+    }
+
     /// Waits until the registry has every instance; says whether it came to that.
     pub(crate) async fn wait_until_registered(&self, patience: Duration) -> bool {
         let all = async {
@@ -87,11 +129,11 @@ impl Cast {
     }
 
     /// Ends everybody, each in order, all at once.
-    pub(crate) async fn end(self) {
-        let mut leaving = tokio::task::JoinSet::new();
+    pub(crate) async fn end(mut self) {
+        self.dismiss_stand_ins();
         for instance in self.instances {
-            leaving.spawn(instance.drain());
+            self.leaving.spawn(instance.drain());
         }
-        leaving.join_all().await;
+        self.leaving.join_all().await;
     }
 }

@@ -1,5 +1,8 @@
 //! Plays the script: makes the trouble of each chapter, waits, and judges the promise.
 
+mod policy;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ const SLOW_BY: Duration = Duration::from_millis(400);
 #[derive(Debug, Default)]
 struct Findings {
     measured: Vec<String>,
+    figures: BTreeMap<&'static str, f64>,
     wrong: Vec<String>,
 }
 
@@ -53,6 +57,7 @@ pub(crate) async fn play(
         Act::Slow => slow(cast, board, ends, span, &mut findings).await?,
         Act::Fail => fail(cast, board, ends, span, &mut findings).await?,
         Act::FailAll => fail_all(cast, board, ends, span, &mut findings).await,
+        Act::ChangePolicy => policy::change(cast, board, ends, &mut findings).await?,
         Act::RegistryGone => registry_gone(cast, board, ends, span, &mut findings).await?,
         Act::RollingRestart => rolling_restart(cast, board, ends, span, &mut findings).await?,
     }
@@ -85,6 +90,7 @@ fn judge(chapter: &Chapter, tally: Tally, mut findings: Findings) -> ChapterRepo
         failed: tally.failed,
         degraded: tally.degraded,
         measured: findings.measured.join("; "),
+        figures: findings.figures,
         broken_because: findings.wrong,
     }
 }

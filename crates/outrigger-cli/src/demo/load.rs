@@ -36,7 +36,7 @@ pub(crate) async fn run(visitors: Fleet, board: Arc<Board>, rate: u32) {
         let (visitors, board) = (visitors.clone(), Arc::clone(&board));
         running.spawn(async move {
             let began = clock::now();
-            let ending = visit(&visitors, id).await;
+            let ending = visit(&visitors, &board, id).await;
             board.finished(ending, clock::now().saturating_duration_since(began));
             drop(permit);
         });
@@ -44,7 +44,7 @@ pub(crate) async fn run(visitors: Fleet, board: Arc<Board>, rate: u32) {
 }
 
 /// One visit: the answer must be whole and must be the one that was asked for.
-async fn visit(visitors: &Fleet, id: u64) -> Ending {
+async fn visit(visitors: &Fleet, board: &Board, id: u64) -> Ending {
     let response = match visitors.get(&format!("http://storefront/checkout/{id}")).await {
         Ok(response) => response,
         Err(error) => {
@@ -66,13 +66,20 @@ async fn visit(visitors: &Fleet, id: u64) -> Ending {
         };
         return Ending::Failed(format!("{}_{reason}", status.as_u16()));
     }
-    match response.into_body().json::<Value>().await {
-        Ok(answer) if answer["order"]["id"] != id => Ending::Failed("wrong_answer".to_owned()),
-        Ok(answer) if answer["order"]["stock"]["on_hand"].is_null() => {
-            Ending::Failed("wrong_answer".to_owned())
-        }
-        Ok(answer) if answer["order"]["price"].is_null() => Ending::Degraded,
-        Ok(_) => Ending::Whole,
-        Err(_) => Ending::Failed("broken_body".to_owned()),
+    let order = match response.into_body().json::<Value>().await {
+        Ok(mut answer) => answer["order"].take(),
+        Err(_) => return Ending::Failed("broken_body".to_owned()),
+    };
+    let stock = &order["stock"];
+    if order["id"] != id || stock["on_hand"].is_null() {
+        return Ending::Failed("wrong_answer".to_owned());
     }
+    // A policy that edits both ways says so in both: a request runs wholly under one version.
+    if stock["asked_under"] != stock["answered_under"] {
+        return Ending::Failed("two_policies".to_owned());
+    }
+    if !stock["answered_under"].is_null() {
+        board.answered_under_split(stock["served_by"].as_str().unwrap_or_default());
+    }
+    if order["price"].is_null() { Ending::Degraded } else { Ending::Whole }
 }

@@ -11,6 +11,7 @@ use outrigger::discovery::{Query, Resolver, SnapshotStream};
 use outrigger_dev::Agent;
 use tokio::time::timeout;
 
+use super::policies::Policies;
 use super::relay::Relay;
 use super::services::Role;
 
@@ -21,6 +22,7 @@ pub(crate) struct Registry {
     agent: Option<Agent>,
     /// Looks at the registry itself, past the relay.
     direct: Consul,
+    policies: Policies,
     /// Held so that a look finds what is already known.
     _watches: Vec<SnapshotStream>,
 }
@@ -57,12 +59,18 @@ impl Registry {
             Some(direct.watch(&Query::new(service)))
         };
         let watches = WATCHED.into_iter().filter_map(watch).collect();
-        Ok(Self { relay, agent, direct, _watches: watches })
+        let policies = Policies::new(direct.kv());
+        Ok(Self { relay, agent, direct, policies, _watches: watches })
     }
 
     /// What the fleet takes for its registry.
     pub(crate) fn url(&self) -> String {
         self.relay.url()
+    }
+
+    /// The policies that are in its keys.
+    pub(crate) const fn policies(&mut self) -> &mut Policies {
+        &mut self.policies
     }
 
     /// As if the registry had been killed.
@@ -74,6 +82,8 @@ impl Registry {
     pub(crate) async fn bring_back(&self) -> Result<()> {
         if let Some(agent) = &self.agent {
             agent.restart_empty().await.context("restarting the development agent")?;
+            // Instances register again by themselves; policies are somebody's to push again.
+            self.policies.restore().await?;
         }
         self.relay.mend();
         Ok(())

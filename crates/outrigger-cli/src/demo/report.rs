@@ -36,6 +36,9 @@ pub(crate) struct ChapterReport {
     pub(crate) degraded: u64,
     /// What was measured, in words.
     pub(crate) measured: String,
+    /// The same as numbers, by name, where a chapter has some for scripts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) figures: BTreeMap<&'static str, f64>,
     /// Why the promise was not kept; empty when it was.
     pub(crate) broken_because: Vec<String>,
 }
@@ -131,6 +134,7 @@ mod tests {
                 failed: u64::from(!kept),
                 degraded: 0,
                 measured: "nothing unusual".to_owned(),
+                figures: BTreeMap::new(),
                 broken_because: if kept { Vec::new() } else { vec!["1 failed".to_owned()] },
             }],
             languages: vec!["rust".to_owned()],

@@ -1,5 +1,6 @@
 //! One service of the demo fleet as a process of its own, for containers and end-to-end tests.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::board::Board;
 use super::report::{ChapterReport, Report};
 use super::services::{self, Knobs, Role};
-use super::{joiner, load};
+use super::{load, policies};
 use crate::cli::DemoArgs;
 use crate::{Exit, clock, print};
 
@@ -19,20 +20,22 @@ use crate::{Exit, clock, print};
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn builder(name: &str) -> outrigger::Builder {
-    let mut builder = outrigger::builder(name).version(env!("CARGO_PKG_VERSION"));
-    for (service, rules) in joiner::rules() {
-        builder = builder.rules_for(service, rules);
-    }
-    builder
+    outrigger::builder(name).version(env!("CARGO_PKG_VERSION"))
 }
 
 /// Serves as one instance of a service until SIGTERM, then drains.
 ///
 /// Environment: `PORT` (0 or absent: any), `OUTRIGGER_BIND` (default 127.0.0.1), and everything
-/// that the library reads: `OUTRIGGER_CONSUL`, `OUTRIGGER_ADVERTISE`, `OTEL_*`, …
+/// that the library reads: `OUTRIGGER_CONSUL`, `OUTRIGGER_ADVERTISE`, `OTEL_*`, … A registry
+/// without the demo's policies is given them.
 pub(crate) async fn run(role: Role) -> Result<Exit> {
     let port = port()?;
     let host = std::env::var("OUTRIGGER_BIND").unwrap_or_else(|_| "127.0.0.1".to_owned());
+    let providing = tokio::spawn(async {
+        if let Err(error) = policies::provide().await {
+            print::note(&format!("no policies for the registry: {error:#}"));
+        }
+    });
     let fleet = builder(role.as_str()).join().await?;
     let listener = TcpListener::bind((host.as_str(), port))
         .await
@@ -45,6 +48,7 @@ pub(crate) async fn run(role: Role) -> Result<Exit> {
     );
     let router = services::router(role, &name, fleet.clone(), Arc::new(Knobs::default()));
     fleet.serve(listener, router).await?;
+    providing.abort();
     fleet.shutdown(Duration::from_secs(5)).await;
     Ok(Exit::Done)
 }
@@ -108,6 +112,7 @@ pub(crate) async fn visit(arguments: &DemoArgs) -> Result<Exit> {
             failed: tally.failed,
             degraded: tally.degraded,
             measured: format!("{} took over a second", tally.slow),
+            figures: BTreeMap::new(),
             broken_because: Vec::new(),
         }],
         languages: Vec::new(),

@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Fail,
     /// Every pricing instance answers 500; later they recover.
     FailAll,
+    /// Inventory's policy is replaced by one with a split and a mirror, and later put back.
+    ChangePolicy,
     /// The registry goes away and comes back.
     RegistryGone,
     /// Every inventory and pricing instance is restarted, one after the other.
@@ -37,7 +39,7 @@ pub(crate) enum Act {
 }
 
 /// The whole script, in order.
-pub(crate) const SCRIPT: [Chapter; 7] = [
+pub(crate) const SCRIPT: [Chapter; 8] = [
     Chapter {
         name: "calm",
         title: "All is well",
@@ -73,6 +75,14 @@ pub(crate) const SCRIPT: [Chapter; 7] = [
                   recovery",
         act: Act::FailAll,
         share: 4,
+    },
+    Chapter {
+        name: "policy",
+        title: "Inventory's policy is changed: 90 % to the old service, copies to the new",
+        promise: "no failed request; in force within 1 s; the split holds; copies are compared; no \
+                  answer under two versions",
+        act: Act::ChangePolicy,
+        share: 6,
     },
     Chapter {
         name: "registry",

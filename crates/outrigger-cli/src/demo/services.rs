@@ -4,11 +4,11 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -41,6 +41,7 @@ impl Role {
 pub(crate) struct Knobs {
     delay_ms: AtomicU64,
     status: AtomicU16,
+    plants: AtomicBool,
 }
 
 impl Knobs {
@@ -55,6 +56,11 @@ impl Knobs {
         self.status.store(status.map_or(0, |status| status.as_u16()), Ordering::Relaxed);
     }
 
+    /// Whether answers to [`is_planted`] requests differ from those of everybody else.
+    pub(crate) fn set_plants(&self, plants: bool) {
+        self.plants.store(plants, Ordering::Relaxed);
+    }
+
     async fn obey(&self) -> Result<(), StatusCode> {
         let delay = self.delay_ms.load(Ordering::Relaxed);
         if delay > 0 {
@@ -65,6 +71,15 @@ impl Knobs {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Names, on requests and on answers, the policy that edited them; the contract knows it not.
+const UNDER: &str = "x-demo-policy";
+
+/// Whether the stand-ins of another implementation answer this request a little differently: one
+/// in ten, for a comparison to find.
+pub(crate) const fn is_planted(id: u64) -> bool {
+    id % 10 == 7
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +109,11 @@ impl Service {
         if let Some(object) = body.as_object_mut() {
             object.insert("served_by".to_owned(), json!(*self.instance));
         }
+        self.signed(status, &body)
+    }
+
+    /// An answer whose body is as given, and whose head names the instance.
+    fn signed(&self, status: StatusCode, body: &Value) -> Response {
         let mut response = (status, Json(body)).into_response();
         if let Ok(value) = HeaderValue::from_str(&self.instance) {
             response.headers_mut().insert("x-served-by", value);
@@ -112,6 +132,10 @@ impl Service {
     }
 
     async fn fetch(&self, url: &str) -> Result<Value, Broken> {
+        Ok(self.fetch_whole(url).await?.0)
+    }
+
+    async fn fetch_whole(&self, url: &str) -> Result<(Value, HeaderMap), Broken> {
         let response = self.fleet.get(url).await.map_err(|error| Broken::from_error(&error))?;
         let status = response.status();
         if status != StatusCode::OK {
@@ -120,7 +144,9 @@ impl Service {
             let why = below["error"].as_str().unwrap_or(status.as_str()).to_owned();
             return Err(Broken { status: Some(status), why, attempts });
         }
-        response.into_body().json().await.map_err(|error| Broken::from_error(&error))
+        let headers = response.headers().clone();
+        let body = response.into_body().json().await;
+        Ok((body.map_err(|error| Broken::from_error(&error))?, headers))
     }
 }
 
@@ -161,13 +187,20 @@ async fn order(State(service): State<Service>, Path(id): Path<u64>) -> Response 
     }
     let (stock_url, price_url) =
         (format!("http://inventory/stock/{id}"), format!("http://pricing/price/{id}"));
-    let (stock, price) = tokio::join!(service.fetch(&stock_url), service.fetch(&price_url));
+    let (stock, price) = tokio::join!(service.fetch_whole(&stock_url), service.fetch(&price_url));
     match stock {
         // An order without a price is worth more to the visitor than no order: "ask at the desk".
-        Ok(stock) => service.answer(
-            StatusCode::OK,
-            json!({ "id": id, "stock": stock, "price": price.unwrap_or(Value::Null) }),
-        ),
+        Ok((mut stock, headers)) => {
+            let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            if let (Some(stock), Some(under)) = (stock.as_object_mut(), told(UNDER)) {
+                stock.insert("answered_under".to_owned(), json!(under));
+                stock.insert("served_by".to_owned(), json!(told("x-served-by")));
+            }
+            service.answer(
+                StatusCode::OK,
+                json!({ "id": id, "stock": stock, "price": price.unwrap_or(Value::Null) }),
+            )
+        }
         Err(below) => service.broken(&below),
     }
 }
@@ -182,10 +215,23 @@ async fn place(State(service): State<Service>) -> Response {
     }
 }
 
-async fn stock(State(service): State<Service>, Path(id): Path<u64>) -> Response {
-    match service.knobs.obey().await {
-        Ok(()) => service.answer(StatusCode::OK, json!({ "id": id, "on_hand": id % 97 })),
-        Err(status) => service.answer(status, json!({ "error": "told to fail" })),
+async fn stock(
+    State(service): State<Service>,
+    Path(id): Path<u64>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(status) = service.knobs.obey().await {
+        return service.answer(status, json!({ "error": "told to fail" }));
+    }
+    let planted = service.knobs.plants.load(Ordering::Relaxed) && is_planted(id);
+    let on_hand = id % 97 + u64::from(planted);
+    match headers.get(UNDER).and_then(|value| value.to_str().ok()) {
+        None => service.answer(StatusCode::OK, json!({ "id": id, "on_hand": on_hand })),
+        // Bodies that are compared do not name who made them; the head does.
+        Some(under) => {
+            let body = json!({ "id": id, "on_hand": on_hand, "asked_under": under });
+            service.signed(StatusCode::OK, &body)
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use outrigger::{Fleet, ServiceView};
+use outrigger::{EndpointView, Fleet, ServiceView};
 use serde_json::{Map, Value, json};
 
 use super::board::Board;
 use super::cast::Cast;
+use super::joiner::STAND_IN;
 use super::page::Show;
 use super::report::ChapterReport;
 use super::script::SCRIPT;
@@ -80,7 +81,9 @@ impl Shown {
         let fleets: Vec<Fleet> = self.lock().callers.iter().map(|(_, f)| f.clone()).collect();
         let mut seen = self.lock().languages.clone();
         for view in fleets.iter().flat_map(Fleet::services) {
-            for endpoint in &view.endpoints {
+            // A stand-in says that it is in another language, and is not.
+            let honest = |e: &&EndpointView| e.version.as_deref() != Some(STAND_IN);
+            for endpoint in view.endpoints.iter().filter(honest) {
                 seen.extend(endpoint.language.as_ref().map(ToString::to_string));
             }
         }
@@ -154,6 +157,8 @@ impl Shown {
             .collect();
         json!({
             "endpoints": endpoints,
+            "policy": view.policy,
+            "mirrors": view.mirrors,
             "circuits": view.circuits,
             "freshness": view.freshness.map(|freshness| freshness.as_str()),
         })
