@@ -97,7 +97,6 @@ async fn check(version: Version) {
         let took = sees(&caller, |view| view.version != before).await;
         assert!(took < Duration::from_secs(1), "obeyed after {took:?}");
         assert_eq!(status(&caller).await, code);
-        println!("obeyed after {took:?}");
     }
 
     put(&consul, "version: 1\nservice: stock\ntiemout: 1s\n");

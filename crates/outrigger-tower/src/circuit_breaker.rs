@@ -28,8 +28,8 @@ mod future;
 mod layer;
 mod service;
 
-pub(crate) use flight::Flight as CircuitFlight;
 pub use flight::CircuitGuard;
+pub(crate) use flight::Flight as CircuitFlight;
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
 pub use service::CircuitBreaker;
