@@ -36,6 +36,9 @@ pin_project! {
     }
 }
 
+/// Thirty years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
 struct Waiting<S, R> {
     sleep: Pin<Box<Sleep>>,
     service: S,
@@ -64,7 +67,8 @@ where
     ) -> Self {
         let now = clock::now();
         let context = request.context_or_insert_with(|| Context::new(now));
-        let until = now.checked_add(delay).unwrap_or(now);
+        // A delay beyond the end of time is as long as any clock goes, and not none.
+        let until = now.checked_add(delay).unwrap_or_else(|| now + FAR);
         // Nobody waits for what comes after the caller's deadline.
         let until = context.deadline.map_or(until, |deadline| deadline.min(until));
         let sleep = Box::pin(sleep_until(until.into()));

@@ -44,6 +44,17 @@ async fn the_callers_deadline_goes_on_during_the_delay_and_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delay_beyond_the_end_of_time_is_not_no_delay() {
+    let (mock, mut handle) = tower_test::mock::pair::<outrigger_core::Call<Req>, Res>();
+    let rule = FaultRule::new().with_delay(Ratio::ONE, std::time::Duration::MAX);
+    let mut service = FaultLayer::new(stock(), rule).layer(mock);
+    let request = call(get(), |context| context.tighten_deadline(clock::now() + ms(250)));
+    let error = start(&mut service, request).await.await.expect_err("too late");
+    assert_eq!(kind_of(&error), Some(FailureKind::Deadline));
+    assert!(is_quiet(&mut handle).await, "nobody saw it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_abort_is_never_retried_and_answers_with_the_policys_status() {
     let (mock, mut handle) = tower_test::mock::pair::<Req, Res>();
     let mut config = RetryConfig::default();
