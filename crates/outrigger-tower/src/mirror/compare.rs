@@ -157,8 +157,8 @@ mod tests {
     fn what_differs_is_found_in_the_order_status_headers_body() {
         let ours = summary(200, "abc", 100);
         assert_eq!(compare(&ours, &ours.clone()), None);
-        assert_eq!(compare(&ours, &summary(500, "abd", 100)), Some(("status", Some(2))));
-        assert_eq!(compare(&ours, &summary(200, "abd", 100)), Some(("body", Some(2))));
+        assert_eq!(compare(&ours, &summary(500, "abx", 100)), Some(("status", Some(2))));
+        assert_eq!(compare(&ours, &summary(200, "abx", 100)), Some(("body", Some(2))));
         assert_eq!(compare(&ours, &summary(200, "abcd", 100)), Some(("body", Some(3))));
         let mut other = summary(200, "abc", 100);
         other.headers.clear();
