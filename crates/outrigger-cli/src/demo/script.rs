@@ -45,7 +45,7 @@ pub(crate) const SCRIPT: [Chapter; 8] = [
         title: "All is well",
         promise: "no failed request; every instance gets its share",
         act: Act::Calm,
-        share: 2,
+        share: 3,
     },
     Chapter {
         name: "killed",
@@ -59,7 +59,7 @@ pub(crate) const SCRIPT: [Chapter; 8] = [
         title: "An inventory instance becomes slow",
         promise: "no failed request; its share of the traffic falls below 10 %",
         act: Act::Slow,
-        share: 3,
+        share: 4,
     },
     Chapter {
         name: "failing",
