@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use outrigger::tower::clock;
 use outrigger::{Fleet, PolicySource, PolicyView};
 use outrigger_e2e::consul::{RealConsul, Version};
@@ -37,7 +36,7 @@ async fn serve(fleet: Fleet) -> oneshot::Sender<()> {
     let (end, ended) = oneshot::channel::<()>();
     let serving = fleet.clone();
     tokio::spawn(async move {
-        let app = tower::service_fn(|_: Request<Incoming>| async {
+        let app = tower::service_fn(|_: Request<outrigger::RequestBody>| async {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
         });
         let end = async {

@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::client::Client;
 use crate::policy::{InForce, Policies};
 use crate::registry::Registries;
-use crate::serve::{Serve, ServeError, Serving};
+use crate::serve::{RequestBody, Serve, ServeError, Serving};
 use crate::{Body, Error, Inbound, PolicyView, ResponseBody, Rules, ServiceView};
 
 /// A service as a member of its fleet; cheap to clone, clones are the same member.
@@ -169,11 +169,7 @@ impl Fleet {
         service: S,
     ) -> Result<Drained, ServeError>
     where
-        S: Service<Request<hyper::body::Incoming>, Response = Response<B>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<outrigger_core::BoxError>,
         S::Future: Send,
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
@@ -196,11 +192,7 @@ impl Fleet {
         end: impl Future<Output = ()>,
     ) -> Result<Drained, ServeError>
     where
-        S: Service<Request<hyper::body::Incoming>, Response = Response<B>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<outrigger_core::BoxError>,
         S::Future: Send,
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,

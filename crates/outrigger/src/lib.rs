@@ -3,10 +3,10 @@
 //!
 //! ```no_run
 //! # use http_body_util::Full;
-//! # use hyper::body::{Bytes, Incoming};
+//! # use hyper::body::Bytes;
 //! # use std::convert::Infallible;
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! # let service = tower::service_fn(|_: http::Request<Incoming>| async {
+//! # let service = tower::service_fn(|_: http::Request<outrigger::RequestBody>| async {
 //! #     Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::from("hello")))
 //! # });
 //! # let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await?;
@@ -122,8 +122,8 @@
 //!
 //! # Being called
 //!
-//! [`Fleet::serve`] takes any tower service over `http::Request<hyper::body::Incoming>`: an axum
-//! router, a tonic server, a function. While it runs the instance stands in the registry with its
+//! [`Fleet::serve`] takes any tower service over `http::Request<`[`RequestBody`]`>`: an axum router,
+//! a tonic server, a function. While it runs the instance stands in the registry with its
 //! language tag; on SIGTERM it leaves the registry first, serves on until callers have heard of it,
 //! and then ends in order. Requests that are refused (limits, deadline) are answered by
 //! [the contract's table](core::Refusal) and counted in `outrigger.rejections`; `GET /healthz` says
@@ -193,7 +193,7 @@ pub use fleet::Fleet;
 pub use policy::PolicySource;
 pub use response::{MAX_COLLECTED, ResponseBody};
 pub use rules::{Capacity, Concurrency, Inbound, InboundRate, Per, Rules, RulesError};
-pub use serve::ServeError;
+pub use serve::{RequestBody, ServeError};
 pub use settings::{Process, Settings, SettingsError};
 pub use view::{CircuitView, DifferenceView, EndpointView, MirrorView, PolicyView, ServiceView};
 

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use outrigger_core::{BoxError, Event, InstanceId, Observers, Rejected, RouteName, ServiceName};
 use outrigger_discovery::{Check, Registered, Registration, RegistryError};
 use outrigger_http::{Drained, Server, ServerConfig};
-use outrigger_tower::{DeadlineLayer, InboundLayer, RefuseLayer};
+use outrigger_tower::{DeadlineLayer, InboundLayer, LimitedBody, RefuseLayer};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_service::Service;
@@ -28,6 +28,10 @@ use advertise::advertised;
 use door::{Door, Doorkeeper, Doorplate};
 use health::{Health, Ready};
 use peer::WithPeer;
+
+/// The body of a request that is served: hyper's own, which breaks off where it becomes larger than
+/// the policy's `body_limit`.
+pub type RequestBody = LimitedBody<Incoming>;
 
 /// Why a service cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +110,7 @@ impl Serve {
         end: impl Future<Output = ()>,
     ) -> Result<Drained, ServeError>
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -208,7 +212,7 @@ impl Serve {
     + 'static
     + use<S, B>
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = BoxError>
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = BoxError>
             + Clone
             + Send
             + Sync

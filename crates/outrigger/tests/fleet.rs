@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use outrigger::core::{Event, FailureKind, Observe, Reason, Rejected};
 use outrigger::discovery::{InMemoryRegistry, Registrar, Resolver};
 use outrigger::retry::{Condition, HedgeConfig};
@@ -48,7 +47,7 @@ impl Running {
 
 async fn serve<F, A>(fleet: Fleet, handler: F) -> Running
 where
-    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    F: Fn(Request<outrigger::RequestBody>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -35,7 +35,7 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 
 async fn serve<F, A>(builder: Builder, handler: F) -> SocketAddr
 where
-    F: Fn(Request<hyper::body::Incoming>) -> A + Clone + Send + Sync + 'static,
+    F: Fn(Request<outrigger::RequestBody>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
     let fleet = builder.consul("none").join().await.expect("valid");

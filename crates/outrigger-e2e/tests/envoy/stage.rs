@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use outrigger::core::{Event, Instance, Language, Observe, ServiceName, Weights};
 use outrigger::discovery::{InMemoryRegistry, KeyWatcher, Resolver};
@@ -140,7 +139,7 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let front = listener.local_addr().expect("an address");
         let (own, caller) = (fleet.clone(), fleet.clone());
-        let app = tower::service_fn(move |request: Request<Incoming>| {
+        let app = tower::service_fn(move |request: Request<outrigger::RequestBody>| {
             let caller = caller.clone();
             async move { pass_on(&caller, request).await }
         });
@@ -206,7 +205,7 @@ impl Stage {
 
 async fn pass_on(
     fleet: &Fleet,
-    request: Request<Incoming>,
+    request: Request<outrigger::RequestBody>,
 ) -> Result<http::Response<outrigger::ResponseBody>, outrigger::Error> {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use outrigger::core::BoxError;
 use outrigger::{Builder, Fleet, Rules};
 use outrigger_dev::Agent;
@@ -65,7 +64,7 @@ impl Serving {
     /// Serves `app`, and comes back as soon as it listens.
     pub(crate) async fn start<A, F>(builder: Builder, app: A) -> Self
     where
-        A: Fn(Fleet, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Fleet, Request<outrigger::RequestBody>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send + 'static,
     {
         let fleet = builder.join().await.expect("joined");
@@ -119,7 +118,7 @@ pub(crate) async fn hop(builder: Builder, below: &'static str) -> Serving {
 pub(crate) async fn pass_on(
     fleet: Fleet,
     below: &'static str,
-    request: Request<Incoming>,
+    request: Request<outrigger::RequestBody>,
 ) -> Result<Response<Full<Bytes>>, BoxError> {
     let url = format!("http://{below}{}", request.uri().path());
     let onward = Request::builder()

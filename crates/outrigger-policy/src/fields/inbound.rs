@@ -14,8 +14,8 @@ pub(crate) static INBOUND: Section = Section {
             key: "body_limit",
             kind: Kind::Either(&[Kind::NONE, Kind::Bytes { max: 1 << 40 }]),
             default: Is("none"),
-            doc: "The largest request body, by the length that it comes with; a larger one is 413. \
-                  One without a length is let in: the application bounds it.",
+            doc: "The largest request body. A larger one is 413: at once by the length it comes with, \
+                  else where it turns out larger.",
             example: "10MiB",
         },
         Field {

@@ -12,8 +12,7 @@ use super::{Authorize, GrpcStatus, RouteMatch};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// Largest request body in bytes, by the length that it comes with; a larger one is 413. Default
-    /// unlimited.
+    /// Largest request body in bytes; a larger one is 413. Default unlimited.
     pub body_limit: Option<u64>,
     /// Rates, all of which must hold. Default unlimited.
     pub rate_limits: Vec<InboundRate>,

@@ -51,7 +51,7 @@ where
             return ResponseFuture::rejected(rejected());
         }
         let call = request.take_apart(|| Context::new(clock::now()));
-        let counted = hint.upper().is_none_or(|upper| upper > self.limit);
+        let counted = self.limit < u64::MAX && hint.upper().is_none_or(|upper| upper > self.limit);
         let over = counted.then(|| (Default::default(), rejected()));
         let call = call.map(|request| {
             request.map(|body| match &over {

@@ -18,8 +18,8 @@ use outrigger_policy as policy;
 use outrigger_policy::{GrpcStatus, InboundPlan, RequestView};
 use outrigger_telemetry::Telemetry;
 use outrigger_tower::{
-    ConcurrencyLayer, KeyOf, LimitConcurrency, LimitRates, RateRule, RateRules, RateRulesLayer,
-    Shed, ShedLayer,
+    BodyLimitLayer, ConcurrencyLayer, KeyOf, LimitBody, LimitConcurrency, LimitRates, LimitedBody,
+    RateRule, RateRules, RateRulesLayer, Shed, ShedLayer,
 };
 use pin_project_lite::pin_project;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use crate::policy::InForce;
 use crate::{Concurrency, Inbound, Per};
 
 type Bounded<S> = LimitConcurrency<LimitRates<S>>;
-type Inside<S> = Either<Shed<Bounded<S>>, Bounded<S>>;
+type Inside<S> = LimitBody<Either<Shed<Bounded<S>>, Bounded<S>>>;
 
 /// How often the CPU is looked at while load may be shed.
 const MEASURE: Duration = Duration::from_millis(250);
@@ -53,7 +53,6 @@ struct Room<S> {
     service: ServiceName,
     policy: PolicyVersion,
     is_closed: bool,
-    body_limit: Option<u64>,
     inside: Inside<S>,
 }
 
@@ -209,13 +208,9 @@ fn room<S>(
         }
         None => Either::Right(bounded),
     };
-    Room {
-        service,
-        policy: in_force.version(),
-        is_closed: closed.is_some(),
-        body_limit: accepts.body_limit,
-        inside,
-    }
+    let limit = accepts.body_limit.unwrap_or(u64::MAX);
+    let inside = BodyLimitLayer::new(service.clone(), limit).layer(inside);
+    Room { service, policy: in_force.version(), is_closed: closed.is_some(), inside }
 }
 
 impl Accepts {
@@ -292,8 +287,8 @@ fn key_of(per: &policy::Per) -> Option<KeyOf> {
 
 impl<S, B, RB> Service<Request<B>> for Door<S>
 where
-    S: Service<Request<B>, Response = Response<RB>, Error = BoxError> + Clone,
-    B: Body,
+    S: Service<Request<LimitedBody<B>>, Response = Response<RB>, Error = BoxError> + Clone,
+    B: Body<Error: Into<BoxError>>,
     RB: Body,
 {
     type Response = <Inside<S> as Service<Request<B>>>::Response;
@@ -311,12 +306,6 @@ where
             let (service, limit) = (room.service.clone(), 0);
             let retry_after = Some(Duration::from_secs(1));
             return DoorFuture::refused(Rejected::Overloaded { service, limit, retry_after });
-        }
-        if let Some(limit) =
-            room.body_limit.filter(|limit| request.body().size_hint().lower() > *limit)
-        {
-            let service = room.service.clone();
-            return DoorFuture::refused(Rejected::BodyTooLarge { service, limit });
         }
         if let Some(context) = request.extensions_mut().get_mut::<Context>() {
             context.policy = room.policy;

@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use outrigger::discovery::{InMemoryRegistry, KeyWatcher, Resolver};
 use outrigger::{Builder, Fleet, PolicyView};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -42,12 +43,13 @@ impl Stock {
         let (end, ended) = oneshot::channel::<()>();
         let serving = fleet.clone();
         tokio::spawn(async move {
-            let app = tower::service_fn(|request: Request<Incoming>| async move {
+            let app = tower::service_fn(|request: Request<outrigger::RequestBody>| async move {
                 if request.uri().path() == "/slow" {
                     tokio::time::sleep(Duration::from_millis(400)).await;
                 }
-                let body = request.into_body().collect().await.expect("whole").to_bytes();
-                Ok::<_, Infallible>(text_of(body.len()))
+                // One that breaks off is answered as if it had ended there.
+                let body = request.into_body().collect().await;
+                Ok::<_, Infallible>(text_of(body.map_or(0, |body| body.to_bytes().len())))
             });
             let end = async {
                 let _ = ended.await;
@@ -138,6 +140,22 @@ async fn concurrency_and_body_limit_come_with_a_reload() {
     // A bad one changes nothing.
     stock.push("version: 1\nservice: stock\ninbuond: {}\n").await;
     assert_eq!(stock.status("/", "a", "12345").await, 413);
+}
+
+#[tokio::test]
+async fn a_body_of_unannounced_length_is_counted_as_it_comes() {
+    let stock = Stock::start(Some(&policy("inbound: { body_limit: 4B }")), |b| b).await;
+    for (chunks, status) in [("2\r\nab\r\n2\r\ncd\r\n", "200"), ("2\r\nab\r\n3\r\ncde\r\n", "413")]
+    {
+        let mut tcp = TcpStream::connect(stock.address).await.expect("it listens");
+        let head =
+            "POST / HTTP/1.1\r\nhost: stock\r\nconnection: close\r\ntransfer-encoding: chunked";
+        let text = format!("{head}\r\n\r\n{chunks}0\r\n\r\n");
+        tcp.write_all(text.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
 }
 
 #[tokio::test]
