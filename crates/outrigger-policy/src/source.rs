@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use outrigger_core::PolicyVersion;
@@ -28,6 +29,16 @@ impl Format {
             Some("json") => Self::Json,
             Some("toml") => Self::Toml,
             _ => Self::Yaml,
+        }
+    }
+
+    /// The format of a text: by the ending of its name, else by its first sign.
+    #[must_use]
+    pub fn of(name: &str, text: &str) -> Self {
+        let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
+            Some("yaml" | "yml" | "json" | "toml") => Self::of_name(name),
+            _ => Self::of_text(text),
         }
     }
 

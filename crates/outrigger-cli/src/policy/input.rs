@@ -58,13 +58,7 @@ impl Input {
 
     /// How it is written: by its name, else by its first sign.
     pub(super) fn format(&self) -> Format {
-        let ending = Path::new(&self.name).extension().and_then(|ending| ending.to_str());
-        let ending = ending.map(str::to_ascii_lowercase);
-        if ending.is_some_and(|ending| ENDINGS.contains(&&*ending)) {
-            Format::of_name(&self.name)
-        } else {
-            Format::of_text(&self.text)
-        }
+        Format::of(&self.name, &self.text)
     }
 
     /// Whether its name is that of the fleet's default.

@@ -116,7 +116,7 @@ pub(crate) fn read(name: &str, bytes: &[u8], folder: &Path) -> Result<Reading, T
     if is_tombstone(text) {
         return Ok(Reading::Tombstone);
     }
-    let parsed = Policy::parse(name, text, format_of(name, text))
+    let parsed = Policy::parse(name, text, Format::of(name, text))
         .map_err(|report| Trouble::new("invalid", report.first_line()))?;
     let tls = match &parsed.policy.tls {
         Some(tls) => Some(client_tls(tls, folder).map_err(|why| Trouble::new("tls", at(&why)))?),
@@ -136,26 +136,6 @@ pub(crate) fn service_in(text: &[u8]) -> Option<ServiceName> {
         let value = rest.strip_prefix([':', '='])?.split(['#', ',']).next()?;
         ServiceName::new(value.trim_matches(['"', '\'', ' ', '\r', '\t'])).ok()
     })
-}
-
-/// By the file's ending; a key has none, so there the first sign tells.
-fn format_of(name: &str, text: &str) -> Format {
-    let known = ["yaml", "yml", "json", "toml"];
-    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
-    if ending.is_some_and(|ending| known.contains(&ending.to_ascii_lowercase().as_str())) {
-        return Format::of_name(name);
-    }
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let first = lines.into_iter().find(|line| !line.is_empty() && !line.starts_with('#'));
-    match first {
-        Some(line) if line.starts_with('{') => Format::Json,
-        Some(line) if line.starts_with('[') => Format::Toml,
-        Some(line) => match line.find([':', '=']) {
-            Some(at) if line.as_bytes()[at] == b'=' => Format::Toml,
-            _ => Format::Yaml,
-        },
-        None => Format::Yaml,
-    }
 }
 
 fn client_tls(tls: &Tls, folder: &Path) -> Result<ClientTls, String> {
@@ -234,8 +214,8 @@ mod tests {
             ("[retry]\n", Format::Toml),
             ("timeout: \"a=b\"", Format::Yaml),
         ] {
-            assert_eq!(format_of("outrigger/policy/stock", text), format, "{text}");
-            assert_eq!(format_of("stock.yml", text), Format::Yaml);
+            assert_eq!(Format::of("outrigger/policy/stock", text), format, "{text}");
+            assert_eq!(Format::of("stock.yml", text), Format::Yaml);
         }
     }
 
