@@ -5,6 +5,8 @@
 #[path = "support/fake.rs"]
 #[expect(dead_code, reason = "each suite uses a part of it")]
 mod fake;
+#[path = "support/stock.rs"]
+mod stock;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -13,52 +15,10 @@ use std::time::Duration;
 
 use fake::{Act, Fake, Noted, Question, answer, entry, instances, ok};
 use outrigger_consul::Consul;
-use outrigger_core::{Freshness, RegistrationState, ServiceName, Snapshot};
-use outrigger_discovery::{Filter, Query, Registrar, Registration, Resolver, SnapshotStream};
+use outrigger_core::{Freshness, RegistrationState};
+use outrigger_discovery::{Filter, Query, Registrar, Registration, Resolver};
+use stock::{HEALTH, aside, name, secs, stock, until};
 use tokio::time::Instant;
-
-const HEALTH: &str = "/v1/health/service/";
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn name(text: &str) -> ServiceName {
-    text.parse().expect("a name")
-}
-
-fn stock() -> Query {
-    Query::new(name("stock"))
-}
-
-async fn until(
-    watch: &mut SnapshotStream,
-    most: Duration,
-    what: &str,
-    fits: impl Fn(&Snapshot) -> bool,
-) -> Arc<Snapshot> {
-    let waiting = async {
-        loop {
-            let snapshot = watch.next().await.expect("a stream does not end");
-            if fits(&snapshot) {
-                return snapshot;
-            }
-        }
-    };
-    let waited = tokio::time::timeout(most, waiting).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not within {most:?}"))
-}
-
-/// Answers what is asked beside the health of services.
-fn aside(question: &Question) -> Option<Act> {
-    if question.target.starts_with("/v1/status") {
-        return Some(Act::Answer(ok(1, "\"127.0.0.1:8300\"")));
-    }
-    if question.target.starts_with("/v1/catalog/services") {
-        return Some(Act::Answer(ok(1, r#"{"consul":[]}"#)));
-    }
-    None
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_loop_over_any_index_is_calm_and_loses_no_update() {

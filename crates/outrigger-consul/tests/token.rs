@@ -3,48 +3,18 @@
 #[path = "support/fake.rs"]
 #[expect(dead_code, reason = "each suite uses a part of it")]
 mod fake;
+#[path = "support/stock.rs"]
+mod stock;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use fake::{Act, Fake, Question, answer, instances, ok};
 use outrigger_consul::{Consul, TokenSource};
-use outrigger_core::{Freshness, ServiceName, Snapshot, Status};
-use outrigger_discovery::{Query, Registrar, Registration, Resolver, SnapshotStream};
-
-const HEALTH: &str = "/v1/health/service/";
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn name(text: &str) -> ServiceName {
-    text.parse().expect("a name")
-}
-
-fn stock() -> Query {
-    Query::new(name("stock"))
-}
-
-async fn until(
-    watch: &mut SnapshotStream,
-    most: Duration,
-    what: &str,
-    fits: impl Fn(&Snapshot) -> bool,
-) -> Arc<Snapshot> {
-    let waiting = async {
-        loop {
-            let snapshot = watch.next().await.expect("a stream does not end");
-            if fits(&snapshot) {
-                return snapshot;
-            }
-        }
-    };
-    let waited = tokio::time::timeout(most, waiting).await;
-    waited.unwrap_or_else(|_| panic!("{what}: not within {most:?}"))
-}
+use outrigger_core::{Freshness, Status};
+use outrigger_discovery::{Registrar, Registration, Resolver};
+use stock::{HEALTH, aside, name, secs, stock, until};
 
 /// A file with a token, and the directory that holds it.
 fn token_file(token: &str) -> (tempfile::TempDir, PathBuf) {
@@ -52,17 +22,6 @@ fn token_file(token: &str) -> (tempfile::TempDir, PathBuf) {
     let path = dir.path().join("token");
     std::fs::write(&path, token).expect("written");
     (dir, path)
-}
-
-/// Answers what is asked beside the health of services.
-fn aside(question: &Question) -> Option<Act> {
-    if question.target.starts_with("/v1/status") {
-        return Some(Act::Answer(ok(1, "\"127.0.0.1:8300\"")));
-    }
-    if question.target.starts_with("/v1/catalog/services") {
-        return Some(Act::Answer(ok(1, r#"{"consul":[]}"#)));
-    }
-    None
 }
 
 #[tokio::test(start_paused = true)]
