@@ -117,6 +117,36 @@ step_parts() {
   bash .ci/install # waits for the one that started with the gate
 }
 
+# The services of examples/ that are not Rust. What writes beside its sources runs on a copy: the checkout stays as it is.
+step_fleet() {
+  tools fleet-go fleet-python fleet-java socat
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  cp -R examples "$work/"
+  cd "$work/examples/go/inventory"
+  [ -z "$(gofmt -l .)" ] || { gofmt -d .; return 1; }
+  go vet ./...
+  go test ./...
+  echo "ok: go"
+  cd "$work/examples/python/pricing"
+  "$OUTRIGGER_FLEET_PYTHON" -m ruff format --check .
+  "$OUTRIGGER_FLEET_PYTHON" -m ruff check .
+  "$OUTRIGGER_FLEET_PYTHON" -m mypy
+  "$OUTRIGGER_FLEET_PYTHON" -m pytest -q
+  echo "ok: python"
+  cd "$work/examples/node/storefront"
+  npm ci --no-audit --no-fund
+  npm test
+  npm run check
+  echo "ok: node"
+  cd "$work/examples/java/billing"
+  mvn -B -q -Dstyle.color=never test
+  echo "ok: java"
+  cd "$work/examples/shell/echo"
+  PATH=$(dirname "$OUTRIGGER_SOCAT_BIN"):$PATH sh test.sh
+  echo "ok: shell"
+}
+
 step_e2e() {
   [ -d crates/outrigger-e2e ] || { skip "crates/outrigger-e2e is missing"; return; }
   tools
