@@ -181,7 +181,7 @@ impl BreakerBuilder {
         service: ServiceName,
         route: RouteName,
     ) -> Self {
-        if !observers.is_empty() {
+        if observers.hears_requests() {
             let (observers, service, route) = (observers.clone(), service.clone(), route.clone());
             self.spared = Some(OnSpared(Box::new(move || {
                 observers.emit(&Event::Spared {

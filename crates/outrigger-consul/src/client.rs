@@ -67,6 +67,7 @@ impl Client {
             connect_timeout: config.connect_timeout,
             max_answer: config.max_answer,
             dialer: Arc::clone(&config.dialer),
+            open: Arc::default(),
         });
         let client = Arc::new(Self {
             gate: Arc::new(Gate::new(config.observers.clone())),
@@ -171,7 +172,7 @@ impl Client {
             Err(error @ (RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
                 self.suspect(error.class());
             }
-            _ => self.gate.answered(),
+            _ => self.gate.answered(self.now()),
         }
         result
     }
@@ -259,6 +260,12 @@ impl Client {
                 }
             }
         });
+    }
+
+    /// Connections to the agent that are open, of all lanes.
+    pub(crate) fn connections(&self) -> usize {
+        // One is this target's own.
+        Arc::strong_count(&self.target.open) - 1
     }
 
     /// Counts one more watch for as long as the guard lives.

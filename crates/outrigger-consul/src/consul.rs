@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outrigger_core::{ServiceName, Snapshot};
 use outrigger_discovery::{
     BoxFuture, Catalogue, CatalogueStream, KeyStream, KeyWatcher, Query, Registered, Registrar,
-    Registration, RegistryError, Resolver, SnapshotStream,
+    Registration, RegistryError, RegistryHealth, Resolver, SnapshotStream,
 };
 
 use crate::announce::{Announced, boot_nonce};
@@ -99,6 +99,11 @@ impl Resolver for Consul {
             let runtime = client.runtime.clone();
             runtime.spawn(follow_catalogue(client, datacenter, feed)).abort_handle()
         }))
+    }
+
+    fn health(&self) -> RegistryHealth {
+        let (client, gate) = (&self.client, &self.client.gate);
+        RegistryHealth::new(gate.is_up(), gate.age(client.now()), client.connections())
     }
 }
 

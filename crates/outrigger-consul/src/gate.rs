@@ -1,8 +1,8 @@
 //! Whether the agent can be reached at all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use outrigger_core::{Event, Observers};
 use tokio::sync::Notify;
@@ -20,6 +20,10 @@ pub(crate) struct Gate {
     /// Wakes in the order in which they began to wait, which `watch` does not.
     woken: Notify,
     probing: AtomicBool,
+    /// The first answer.
+    first: OnceLock<Instant>,
+    /// Units: milliseconds from the first answer to the last.
+    last: AtomicU64,
     observers: Observers,
 }
 
@@ -30,6 +34,8 @@ impl Gate {
             returns: AtomicU64::new(0),
             woken: Notify::new(),
             probing: AtomicBool::new(false),
+            first: OnceLock::new(),
+            last: AtomicU64::new(0),
             observers,
         }
     }
@@ -53,10 +59,18 @@ impl Gate {
     }
 
     /// Somebody got an answer, whatever it said.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn answered(&self, now: Instant) {
+        let since = now.saturating_duration_since(*self.first.get_or_init(|| now));
+        self.last.fetch_max(u64::try_from(since.as_millis()).unwrap_or(0), Ordering::Relaxed);
         if !self.is_up() {
             self.set(true, "ok");
         }
+    }
+
+    /// Time since the last answer; `None` before the first.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        let last = *self.first.get()? + Duration::from_millis(self.last.load(Ordering::Relaxed));
+        Some(now.saturating_duration_since(last))
     }
 
     /// Somebody could not reach the agent: starts the prober unless it runs already. One broken

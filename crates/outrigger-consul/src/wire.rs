@@ -55,6 +55,8 @@ pub(crate) struct Target {
     pub(crate) connect_timeout: Duration,
     pub(crate) max_answer: usize,
     pub(crate) dialer: Arc<dyn Dial>,
+    /// Every open connection holds one more of it, which is how they are counted.
+    pub(crate) open: Arc<()>,
 }
 
 /// Some connections to one agent, for one purpose: a heartbeat never stands behind a watch.
@@ -195,16 +197,17 @@ async fn connect(target: &Target) -> Result<http1::SendRequest<Full<Bytes>>, Box
             AgentAddress::Tcp { host, port, .. } => {
                 let stream = target.dialer.dial(host, *port).await?;
                 match &target.tls {
-                    None => handshake(stream).await,
+                    None => handshake(stream, &target.open).await,
                     Some(tls) => {
                         let connector = TlsConnector::from(Arc::clone(&tls.config));
-                        handshake(connector.connect(tls.name.clone(), stream).await?).await
+                        let stream = connector.connect(tls.name.clone(), stream).await?;
+                        handshake(stream, &target.open).await
                     }
                 }
             }
             #[cfg(unix)]
             AgentAddress::Unix(path) => {
-                handshake(tokio::net::UnixStream::connect(path).await?).await
+                handshake(tokio::net::UnixStream::connect(path).await?, &target.open).await
             }
             #[cfg(not(unix))]
             AgentAddress::Unix(_) => Err("no unix sockets here".into()),
@@ -213,18 +216,23 @@ async fn connect(target: &Target) -> Result<http1::SendRequest<Full<Bytes>>, Box
     tokio::time::timeout(target.connect_timeout, connecting).await?
 }
 
-async fn handshake<S>(stream: S) -> Result<http1::SendRequest<Full<Bytes>>, BoxError>
+async fn handshake<S>(
+    stream: S,
+    open: &Arc<()>,
+) -> Result<http1::SendRequest<Full<Bytes>>, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.max_headers(64).max_buf_size(256 << 10);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let open = Arc::clone(open);
     // Ends by itself when the sender is dropped or the agent closes.
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::trace!(%error, "connection to the agent ended");
         }
+        drop(open);
     });
     Ok(sender)
 }

@@ -259,6 +259,25 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// Whether it may come with every request; all others are changes of state.
+    #[must_use]
+    pub const fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Finished { .. }
+                | Self::Tried { .. }
+                | Self::Rejected { .. }
+                | Self::Retried { .. }
+                | Self::RetryForbidden { .. }
+                | Self::Spared { .. }
+                | Self::FaultInjected { .. }
+                | Self::FallbackServed { .. }
+                | Self::Mirrored { .. }
+        )
+    }
+}
+
 /// What became of a registration of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -299,30 +318,42 @@ impl RegistrationState {
 pub trait Observe: fmt::Debug + Send + Sync {
     /// Takes note of an event.
     fn observe(&self, event: &Event<'_>);
+
+    /// Whether it wants to hear of single requests too ([`Event::is_of_request`]); asked once.
+    /// Default true. One that does not costs nothing on the request path.
+    fn hears_requests(&self) -> bool {
+        true
+    }
 }
 
 /// Everybody who is told; cheap to clone, possibly nobody.
 #[derive(Clone, Debug, Default)]
-pub struct Observers(Option<Arc<[Arc<dyn Observe>]>>);
+pub struct Observers {
+    /// Those who hear of single requests stand first.
+    all: Option<Arc<[Arc<dyn Observe>]>>,
+    /// How many of them do.
+    of_requests: usize,
+}
 
 impl Observers {
     /// Nobody.
     #[must_use]
     pub const fn none() -> Self {
-        Self(None)
+        Self { all: None, of_requests: 0 }
     }
 
     /// One more listener.
     #[must_use]
     pub fn with(self, observer: Arc<dyn Observe>) -> Self {
-        let before = self.0.as_deref().unwrap_or_default();
-        Self(Some(before.iter().cloned().chain([observer]).collect()))
+        let before = self.all.as_deref().unwrap_or_default();
+        before.iter().cloned().chain([observer]).collect()
     }
 
-    /// Tells everybody.
+    /// Tells everybody who wants to know.
     pub fn emit(&self, event: &Event<'_>) {
-        if let Some(all) = &self.0 {
-            for observer in all.iter() {
+        if let Some(all) = &self.all {
+            let most = if event.is_of_request() { self.of_requests } else { all.len() };
+            for observer in all.iter().take(most) {
                 observer.observe(event);
             }
         }
@@ -331,13 +362,62 @@ impl Observers {
     /// Whether nobody listens, so that an event need not be made.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.all.is_none()
+    }
+
+    /// Whether anybody hears of single requests, so that events of them are to be made.
+    #[must_use]
+    pub const fn hears_requests(&self) -> bool {
+        self.of_requests > 0
     }
 }
 
 impl FromIterator<Arc<dyn Observe>> for Observers {
     fn from_iter<I: IntoIterator<Item = Arc<dyn Observe>>>(observers: I) -> Self {
-        let all: Arc<[_]> = observers.into_iter().collect();
-        Self((!all.is_empty()).then_some(all))
+        let (mut all, others): (Vec<_>, Vec<_>) =
+            observers.into_iter().partition(|observer| observer.hears_requests());
+        let of_requests = all.len();
+        all.extend(others);
+        Self { all: (!all.is_empty()).then(|| all.into()), of_requests }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Counting {
+        told: AtomicU32,
+        deaf: bool,
+    }
+
+    impl Observe for Counting {
+        fn observe(&self, _: &Event<'_>) {
+            self.told.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn hears_requests(&self) -> bool {
+            !self.deaf
+        }
+    }
+
+    #[test]
+    fn who_wants_changes_only_is_not_told_of_requests() {
+        let (all, changes) =
+            (Arc::new(Counting::default()), Counting { deaf: true, ..<_>::default() });
+        let changes = Arc::new(changes);
+        let none = Observers::none().with(Arc::clone(&changes) as _);
+        assert!(!none.is_empty() && !none.hears_requests());
+        let observers = none.with(Arc::clone(&all) as _);
+        assert!(observers.hears_requests(), "whoever came last");
+
+        let service = ServiceName::new("stock").expect("valid");
+        observers.emit(&Event::Retried { service: &service, attempt: 1, hedge: false });
+        observers.emit(&Event::Panicking { service: &service, begins: true });
+        let told = |counting: &Counting| counting.told.load(Ordering::Relaxed);
+        assert_eq!((told(&all), told(&changes)), (2, 1));
     }
 }

@@ -52,4 +52,4 @@ pub use key::{KeyState, KeyStream, KeyWatcher};
 pub use memory::InMemoryRegistry;
 pub use registrar::{Announcement, BoxFuture, Registered, Registrar};
 pub use registration::{Registration, RegistrationError};
-pub use resolver::{Query, Resolver, SnapshotStream};
+pub use resolver::{Query, RegistryHealth, Resolver, SnapshotStream};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_core::Stream;
 use outrigger_core::{Instance, ServiceName, Snapshot};
@@ -62,6 +63,37 @@ pub trait Resolver: fmt::Debug + Send + Sync {
 
     /// Watches the list of all services, with the same promises.
     fn catalogue(&self, datacenter: Option<&str>) -> CatalogueStream;
+
+    /// How it stands with the registry behind it. Default: there is none to lose.
+    fn health(&self) -> RegistryHealth {
+        RegistryHealth::default()
+    }
+}
+
+/// How a [`Resolver`] stands with the registry behind it, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegistryHealth {
+    /// Whether it could be reached when it was last asked.
+    pub is_connected: bool,
+    /// Since it last answered anything; `None` where it never did, or nothing is asked.
+    pub age: Option<Duration>,
+    /// Connections to it that are open.
+    pub connections: usize,
+}
+
+impl RegistryHealth {
+    /// What is known of a registry behind a wire.
+    #[must_use]
+    pub const fn new(is_connected: bool, age: Option<Duration>, connections: usize) -> Self {
+        Self { is_connected, age, connections }
+    }
+}
+
+impl Default for RegistryHealth {
+    fn default() -> Self {
+        Self::new(true, None, 0)
+    }
 }
 
 /// A stream of snapshots: the newest first, at once when one is known.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use outrigger_tower::TokioClock;
 
 use crate::destination::folded;
 use crate::fleet::{Fleet, Parts};
+use crate::member::Admin;
 use crate::memory::Memory;
 use crate::policy::{Files, Policies};
 use crate::registry::Registries;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{AdminAddress, Settings, SettingsError};
 use crate::{Inbound, Rules, RulesError};
 
 /// Why a service cannot join its fleet.
@@ -51,6 +53,15 @@ pub enum JoinError {
     /// What is said of telemetry cannot be.
     #[error("telemetry cannot be used")]
     Telemetry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The admin surface cannot be served where it was asked for.
+    #[error("the admin surface cannot be served on {address}")]
+    Admin {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No tokio runtime is there to live on.
     #[error("joining a fleet needs a tokio runtime; call it from within one")]
     NoRuntime,
@@ -90,6 +101,7 @@ pub struct Builder {
     inbound: Option<Inbound>,
     tags: Vec<String>,
     meta: BTreeMap<String, String>,
+    admin: Option<AdminAddress>,
     clock: Arc<dyn Clock>,
 }
 
@@ -130,6 +142,7 @@ impl Builder {
             inbound: None,
             tags: Vec::new(),
             meta: BTreeMap::new(),
+            admin: None,
             clock: Arc::new(TokioClock::new()),
         }
     }
@@ -216,7 +229,7 @@ impl Builder {
     pub fn endpoints(
         mut self,
         service: &str,
-        addresses: impl IntoIterator<Item = std::net::SocketAddr>,
+        addresses: impl IntoIterator<Item = SocketAddr>,
     ) -> Result<Self, NameError> {
         let service = folded(service)?;
         self.endpoints = self.endpoints.with(service.clone(), addresses);
@@ -322,6 +335,21 @@ impl Builder {
         self
     }
 
+    /// Serves the admin surface here: state, events, metrics, health and a page, for reading and
+    /// for this machine only. Takes the place of `OUTRIGGER_ADMIN`. Default off.
+    ///
+    /// An address that is not of the loopback, or taken, is refused at [`Builder::join`].
+    pub const fn admin(mut self, address: SocketAddr) -> Self {
+        self.admin = Some(AdminAddress::At(address));
+        self
+    }
+
+    /// Serves no admin surface, whatever `OUTRIGGER_ADMIN` says; for a program that has its own.
+    pub const fn without_admin(mut self) -> Self {
+        self.admin = Some(AdminAddress::Off);
+        self
+    }
+
     /// Another clock; for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -369,6 +397,11 @@ impl Builder {
             )?,
         };
         let mut observers: Vec<Arc<dyn Observe>> = self.observers;
+        let admin = match self.admin.or(settings.process.admin) {
+            Some(AdminAddress::At(address)) => Some(Admin::bind(address, &self.clock).await?),
+            Some(AdminAddress::Off) | None => None,
+        };
+        observers.extend(admin.as_ref().map(|admin| admin.observer(&service, &self.clock)));
         observers.push(Arc::clone(telemetry.metrics()) as Arc<dyn Observe>);
         let observers: Observers = observers.into_iter().collect();
 
@@ -403,7 +436,7 @@ impl Builder {
         };
         let memory = directory.map(|directory| Memory::open(directory, Arc::clone(&self.clock)));
         let registries = Registries { resolver, fixed, endpoints, memory, consul: at };
-        Ok(Fleet::new(Parts {
+        let fleet = Fleet::new(Parts {
             service,
             language: self.language,
             protocol: self.protocol,
@@ -431,7 +464,11 @@ impl Builder {
             inbound,
             clock: self.clock,
             runtime,
-        }))
+        });
+        if let Some(admin) = admin {
+            admin.serve(&fleet)?;
+        }
+        Ok(fleet)
     }
 }
 

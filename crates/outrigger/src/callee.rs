@@ -25,6 +25,8 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Callee {
     pub(crate) service: ServiceName,
+    /// Where it is called, when not here.
+    pub(crate) datacenter: Option<Arc<str>>,
     pub(crate) set: EndpointSet,
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) policy: Followed,
@@ -51,6 +53,7 @@ impl Callee {
     ) -> Self {
         let (sender, known) = watch::channel(false);
         let service = place.service.clone();
+        let datacenter = place.datacenter.as_deref().map(Into::into);
         let set = shared.set().clone();
         let table = Arc::new(ArcSwap::from_pointee(table));
         let streams = place.watch(&failover);
@@ -72,7 +75,7 @@ impl Callee {
             names: Names::system(),
         };
         let task = runtime.spawn(keeper.run()).abort_handle();
-        Self { service, set, table, policy, known, task }
+        Self { service, datacenter, set, table, policy, known, task }
     }
 
     /// Whether registry and policy have said something about the service yet.

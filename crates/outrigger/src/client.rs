@@ -21,6 +21,7 @@ use crate::destination::{self, DestinationError};
 use crate::fleet::Inner;
 use crate::policy::Role;
 use crate::stack::{Stack, StackFuture};
+use crate::state::unix_ms;
 use crate::table::{Means, Shared, Spec, Table};
 use crate::view::{CircuitView, EndpointView, MirrorView, PolicyView};
 use crate::{Body, ResponseBody, ServiceView};
@@ -124,8 +125,19 @@ impl Client {
         Ok(Callee::start(place, shared, table, policy, failover))
     }
 
+    /// The same, without keeping it.
+    pub(crate) fn downgrade(&self) -> WeakClient {
+        let (inner, callees) = (Arc::downgrade(&self.inner), Arc::downgrade(&self.callees));
+        WeakClient { inner, callees }
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     pub(crate) fn services(&self) -> Vec<ServiceView> {
-        let now = self.inner.parts.clock.now();
+        let clock = &self.inner.parts.clock;
+        let (now, wall) = (clock.now(), clock.wall());
         let known = self.callees.known.pin();
         // A service stands under each spelling of it that was called.
         let mut seen = std::collections::HashSet::new();
@@ -137,6 +149,7 @@ impl Client {
                 let table = callee.table.load();
                 ServiceView {
                     service: callee.service.clone(),
+                    datacenter: callee.datacenter.clone(),
                     freshness: callee.is_known().then_some(view.freshness),
                     panicking: view.panicking,
                     endpoints: view.endpoints.iter().map(EndpointView::from).collect(),
@@ -146,13 +159,14 @@ impl Client {
                         .map(|circuit| CircuitView {
                             route: circuit.route().to_string(),
                             state: circuit.state(now),
+                            retry_at_ms: circuit.retry_after(now).map(|wait| unix_ms(wall + wait)),
                         })
                         .collect(),
                     mirrors: table.mirrors().map(MirrorView::of).collect(),
                 }
             })
             .collect();
-        views.sort_by(|a, b| a.service.cmp(&b.service));
+        views.sort_by(|a, b| (&a.service, &a.datacenter).cmp(&(&b.service, &b.datacenter)));
         views
     }
 }
@@ -176,6 +190,18 @@ where
             Ok(callee) => ResponseFuture::new(&callee, request.map(Body::new)),
             Err(error) => ResponseFuture::refused(error),
         }
+    }
+}
+
+/// A client that others keep, or not.
+pub(crate) struct WeakClient {
+    inner: Weak<Inner>,
+    callees: Weak<Callees>,
+}
+
+impl WeakClient {
+    pub(crate) fn upgrade(&self) -> Option<Client> {
+        Some(Client { inner: self.inner.upgrade()?, callees: self.callees.upgrade()? })
     }
 }
 

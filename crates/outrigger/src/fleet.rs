@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::{Method, Request, Response, Uri};
 use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName};
 use outrigger_discovery::Registrar;
@@ -18,7 +20,7 @@ use tower_service::Service;
 use crate::client::Client;
 use crate::policy::{InForce, Policies};
 use crate::registry::Registries;
-use crate::serve::{RequestBody, Serve, ServeError, Serving};
+use crate::serve::{Opened, RequestBody, Serve, ServeError, Serving};
 use crate::{Body, Error, Inbound, PolicyView, ResponseBody, Rules, ServiceView};
 
 /// A service as a member of its fleet; cheap to clone, clones are the same member.
@@ -67,6 +69,10 @@ impl Parts {
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) serving: watch::Sender<Serving>,
+    /// The port that is served, while one is.
+    pub(crate) opened: ArcSwapOption<Opened>,
+    /// The admin surface, where one was asked for.
+    pub(crate) admin: OnceLock<outrigger_admin::Serving>,
     /// The service's own policy, while it serves.
     pub(crate) policy: watch::Sender<Option<InForce>>,
 }
@@ -75,9 +81,20 @@ impl Fleet {
     pub(crate) fn new(parts: Parts) -> Self {
         let (serving, _) = watch::channel(Serving::Not);
         let (policy, _) = watch::channel(None);
-        let inner = Arc::new(Inner { parts, serving, policy });
+        let inner = Arc::new(Inner {
+            parts,
+            serving,
+            opened: ArcSwapOption::empty(),
+            admin: OnceLock::new(),
+            policy,
+        });
         let client = Client::new(Arc::clone(&inner));
         Self { inner, client }
+    }
+
+    /// The member that a client belongs to.
+    pub(crate) fn of(client: Client) -> Self {
+        Self { inner: Arc::clone(client.inner()), client }
     }
 
     /// The service's own name.
@@ -228,6 +245,13 @@ impl Fleet {
     #[must_use]
     pub fn policy(&self) -> Option<PolicyView> {
         self.inner.policy.borrow().as_ref().map(|policy| PolicyView::of(policy, policy.version()))
+    }
+
+    /// Where the admin surface is served; `None` unless [`Builder::admin`](crate::Builder::admin)
+    /// or `OUTRIGGER_ADMIN` asked for one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.inner.admin.get().map(outrigger_admin::Serving::address)
     }
 
     /// Spans, propagation and metrics of this service.

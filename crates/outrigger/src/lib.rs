@@ -139,6 +139,10 @@
 //! as they are now, [`Builder::observer`] is told of everything that happens, and
 //! `fleet.telemetry().metrics().encode(&mut text)` writes Prometheus text.
 //!
+//! [`Builder::admin`] or `OUTRIGGER_ADMIN=127.0.0.1:15990` serves all of that on a port of this
+//! machine: a page at `/`, `/api/v1/state`, `/api/v1/events`, `/metrics`, `/healthz` and `/readyz`;
+//! [`admin`] says who is let in.
+//!
 //! # Without all of it
 //!
 //! Every rule stands alone: the layers of [`tower`] work on plain `http::Request`s, the rules of
@@ -161,6 +165,7 @@ mod client;
 mod destination;
 mod error;
 mod fleet;
+mod member;
 mod memory;
 mod policy;
 mod registry;
@@ -170,9 +175,11 @@ mod serve;
 mod settings;
 mod signals;
 mod stack;
+mod state;
 mod table;
 mod view;
 
+pub use outrigger_admin as admin;
 pub use outrigger_balance as balance;
 pub use outrigger_breaker as breaker;
 pub use outrigger_consul as consul;
@@ -194,7 +201,8 @@ pub use policy::PolicySource;
 pub use response::{MAX_COLLECTED, ResponseBody};
 pub use rules::{Capacity, Concurrency, Inbound, InboundRate, Per, Rules, RulesError};
 pub use serve::{RequestBody, ServeError};
-pub use settings::{Process, Settings, SettingsError};
+pub use settings::{AdminAddress, Process, Settings, SettingsError};
+pub use state::{FleetState, MeshView, RegistryView};
 pub use view::{CircuitView, DifferenceView, EndpointView, MirrorView, PolicyView, ServiceView};
 
 /// Joins the fleet as `service`, with everything else as environment and files say.

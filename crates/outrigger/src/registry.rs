@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use outrigger_consul::AgentAddress;
 use outrigger_core::ServiceName;
-use outrigger_discovery::{Query, Resolver, SnapshotStream, StaticResolver};
+use outrigger_discovery::{Query, RegistryHealth, Resolver, SnapshotStream, StaticResolver};
 
 use crate::memory::Memory;
 
@@ -20,6 +20,11 @@ pub(crate) struct Registries {
 }
 
 impl Registries {
+    /// How it stands with the registry; `None` where there is none.
+    pub(crate) fn health(&self) -> Option<RegistryHealth> {
+        self.resolver.as_ref().map(|resolver| resolver.health())
+    }
+
     /// Watches a service here, or in `datacenter`, and in each datacenter of `failover`.
     pub(crate) fn watch(
         &self,

@@ -26,7 +26,8 @@ use crate::fleet::Inner;
 use crate::policy::Role;
 use advertise::advertised;
 use door::{Door, Doorkeeper, Doorplate};
-use health::{Health, Ready};
+use health::Health;
+pub(crate) use health::Ready;
 use peer::WithPeer;
 
 /// The body of a request that is served: hyper's own, which breaks off where it becomes larger than
@@ -72,6 +73,8 @@ pub enum ServeError {
 pub(crate) enum Serving {
     /// It serves nowhere.
     Not,
+    /// It serves, and there is no registry to announce it to.
+    Unannounced,
     /// It is announced, and the registry has not confirmed it yet.
     Announced(InstanceId),
     /// The registry has it.
@@ -84,9 +87,16 @@ impl Serving {
     pub(crate) const fn id(&self) -> Option<&InstanceId> {
         match self {
             Self::Announced(id) | Self::Registered(id) => Some(id),
-            Self::Not | Self::Draining => None,
+            Self::Not | Self::Unannounced | Self::Draining => None,
         }
     }
+}
+
+/// The port of one time of serving.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) address: SocketAddr,
+    pub(crate) ready: Ready,
 }
 
 /// How long the registry has to answer when an instance leaves: whoever stops a process rarely
@@ -136,6 +146,8 @@ impl Serve {
             .map_err(ServeError::Inbound)?;
         let stack = self.stack(door, ready.clone());
         let registered = self.register(local).await?;
+        let opened = Opened { address: local, ready: ready.clone() };
+        self.inner.opened.store(Some(Arc::new(opened)));
 
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = Server::new(config).serve(
@@ -189,6 +201,7 @@ impl Serve {
         };
         let (drained, ()) = tokio::join!(server, leave);
         self.inner.serving.send_replace(Serving::Not);
+        self.inner.opened.store(None);
         self.inner.policy.send_replace(None);
         Ok(drained)
     }
@@ -237,7 +250,10 @@ impl Serve {
 
     async fn register(&self, local: SocketAddr) -> Result<Option<Registered>, ServeError> {
         let parts = &self.inner.parts;
-        let Some(registrar) = &parts.registrar else { return Ok(None) };
+        let Some(registrar) = &parts.registrar else {
+            self.inner.serving.send_replace(Serving::Unannounced);
+            return Ok(None);
+        };
         let advertise = parts.advertise.as_deref();
         let registry = parts.registries.consul.as_ref();
         let (address, port) =

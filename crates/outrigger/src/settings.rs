@@ -54,9 +54,37 @@ pub struct Process {
     /// `OUTRIGGER_DRAIN`: how long requests in flight get to end. Default 30 s.
     #[serde(with = "humantime_serde")]
     pub drain: Option<Duration>,
+    /// `OUTRIGGER_ADMIN`: the loopback address of the admin surface, or `off`. Default off. Not
+    /// heard under `OUTRIGGER_BESIDE=1`, where it names the sidecar's.
+    pub admin: Option<AdminAddress>,
     /// `OUTRIGGER_ENDPOINTS`: `NAME=HOST:PORT[,HOST:PORT…]`, several separated by `;`. They
     /// replace the registry for that name.
     pub endpoints: BTreeMap<ServiceName, Vec<SocketAddr>>,
+}
+
+/// Where the admin surface is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminAddress {
+    /// Nowhere.
+    Off,
+    /// Here; a loopback address.
+    At(SocketAddr),
+}
+
+impl<'de> Deserialize<'de> for AdminAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        let wrong = || {
+            let allowed = "a loopback address such as \"127.0.0.1:15990\", or \"off\"";
+            serde::de::Error::custom(format!("`admin` is {text:?}; allowed is {allowed}"))
+        };
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address: SocketAddr = text.parse().map_err(|_| wrong())?;
+        if address.ip().to_canonical().is_loopback() { Ok(Self::At(address)) } else { Err(wrong()) }
+    }
 }
 
 /// A setting that cannot be used.
@@ -93,7 +121,7 @@ pub enum SettingsError {
 }
 
 /// Variables that say something about the process, and the key each stands for.
-const PROCESS: [(&str, &str); 9] = [
+const PROCESS: [(&str, &str); 10] = [
     ("OUTRIGGER_CONSUL", "consul"),
     ("OUTRIGGER_VERSION", "version"),
     ("OUTRIGGER_ZONE", "zone"),
@@ -103,6 +131,7 @@ const PROCESS: [(&str, &str); 9] = [
     ("OUTRIGGER_POLICY", "policy"),
     ("OUTRIGGER_DRAIN", "drain"),
     ("OUTRIGGER_ENDPOINTS", "endpoints"),
+    ("OUTRIGGER_ADMIN", "admin"),
 ];
 
 /// Rules that stand at the top level, for which a variable has no `__`.
@@ -123,6 +152,10 @@ impl Settings {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("OUTRIGGER_"))
             .collect();
+        // Set by the sidecar for those who want to look at it: the port is its own.
+        let is_beside = variables.iter().any(|(name, it)| name == "OUTRIGGER_BESIDE" && it == "1");
+        let variables: Vec<_> =
+            variables.into_iter().filter(|(n, _)| !is_beside || n != "OUTRIGGER_ADMIN").collect();
         let named = variables.iter().find(|(name, _)| name == "OUTRIGGER_CONFIG");
         let file = match named {
             Some((_, path)) => Some(read(Path::new(path))?),

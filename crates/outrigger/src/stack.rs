@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -167,6 +167,11 @@ impl Circuit {
 
     pub(crate) fn state(&self, now: Instant) -> CircuitState {
         self.breaker.state(now)
+    }
+
+    /// Until a call may pass again; `None` when one may now.
+    pub(crate) fn retry_after(&self, now: Instant) -> Option<Duration> {
+        self.breaker.peek(now).err().map(|open| open.retry_after)
     }
 }
 

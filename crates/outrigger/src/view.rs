@@ -17,6 +17,8 @@ use crate::policy::InForce;
 pub struct ServiceView {
     /// Which.
     pub service: ServiceName,
+    /// In which datacenter, where it is called by that; `None` for the own.
+    pub datacenter: Option<Arc<str>>,
     /// How far its set is to be trusted; `None` before the registry has said anything.
     pub freshness: Option<Freshness>,
     /// Whether ejection or the registry's checks are ignored for want of usable endpoints.
@@ -165,6 +167,9 @@ pub struct CircuitView {
     pub route: String,
     /// Its state.
     pub state: CircuitState,
+    /// Units: milliseconds since 1970 until when nothing passes; `None` while traffic flows, or a
+    /// probe may be made at once.
+    pub retry_at_ms: Option<u64>,
 }
 
 impl From<&outrigger_balance::EndpointView> for EndpointView {

@@ -69,7 +69,7 @@ impl About {
             receipt.push(elapsed, Decision::Refused { reason: refusal.reason });
         }
         let observers = &self.rule.observers;
-        if observers.is_empty() {
+        if !observers.hears_requests() {
             return;
         }
         let outcome = match signal {

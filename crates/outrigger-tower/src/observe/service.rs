@@ -23,7 +23,7 @@ impl<S> Observed<S> {
 
     /// What is to be told at the end, if anybody listens.
     pub(crate) fn about(&self, context: &Context, method: &Method) -> Option<About> {
-        let listened = !self.rule.observers.is_empty();
+        let listened = self.rule.observers.hears_requests();
         // A receipt is kept for sampled requests only, an observer for nearly all.
         (listened || context.receipt.is_some()).then(|| About {
             rule: Arc::clone(&self.rule),

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 /// Whether the service takes requests; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Ready(Arc<State>);
+pub(crate) struct Ready(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -39,6 +39,11 @@ impl Ready {
     /// From now on it says why nothing is accepted, or no longer.
     pub(super) fn close(&self, why: Option<Arc<str>>) {
         self.0.closed.store(why.map(Arc::new));
+    }
+
+    /// Why nothing is accepted, though it does not drain; `None` where it is.
+    pub(crate) fn closed(&self) -> Option<Arc<str>> {
+        self.0.closed.load().as_deref().cloned()
     }
 
     /// What it says: whether it takes requests, and in words.
