@@ -1,14 +1,13 @@
 //! Instances that an operator wrote down.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use futures_core::Stream;
-use outrigger_core::{Freshness, Instance, ServiceName, Snapshot};
+use outrigger_core::{Address, Freshness, Instance, ServiceName, Snapshot};
 
 use crate::{Catalogue, CatalogueStream, Query, Resolver, SnapshotStream};
 
@@ -33,9 +32,10 @@ impl StaticResolver {
     pub fn with(
         self,
         service: ServiceName,
-        addresses: impl IntoIterator<Item = SocketAddr>,
+        addresses: impl IntoIterator<Item = impl Into<Address>>,
     ) -> Self {
         let instances = addresses.into_iter().filter_map(|address| {
+            let address: Address = address.into();
             // Never refused: a name and an address hold no control character and fit.
             let id = format!("{service}-{address}").parse().ok()?;
             Some(Instance::new(id, service.clone(), address))

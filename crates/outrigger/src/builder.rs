@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use outrigger_consul::{AgentAddress, Consul, ConsulConfig};
 use outrigger_core::{
-    Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
+    Address, Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
 };
 use outrigger_discovery::{KeyWatcher, Registrar, Resolver, StaticResolver};
 use outrigger_host::PolicyStore;
 use outrigger_http::ClientTls;
-use outrigger_telemetry::{SpanSink, Telemetry};
+use outrigger_telemetry::{SpanSink, Telemetry, Trust};
 use outrigger_tower::TokioClock;
 
 use crate::destination::folded;
-use crate::fleet::{Fleet, Parts};
+use crate::fleet::{Fleet, Never, Parts};
 use crate::member::Admin;
 use crate::memory::Memory;
 use crate::policy::{Files, Policies};
@@ -76,12 +76,17 @@ pub struct Builder {
     service: String,
     version: Option<String>,
     zone: Option<String>,
-    language: Language,
+    language: Option<Language>,
     protocol: Protocol,
     advertise: Option<String>,
     advertise_loopback: Option<bool>,
     consul: Option<String>,
     registry: Option<Ports>,
+    registers: bool,
+    trust: Trust,
+    continues_traces: bool,
+    never: Option<Never>,
+    settings: Option<Settings>,
     endpoints: StaticResolver,
     fixed: Vec<ServiceName>,
     ttl: Option<Duration>,
@@ -117,12 +122,17 @@ impl Builder {
             service: service.to_owned(),
             version: None,
             zone: None,
-            language: Language::Rust,
+            language: Some(Language::Rust),
             protocol: Protocol::Http,
             advertise: None,
             advertise_loopback: None,
             consul: None,
             registry: None,
+            registers: true,
+            trust: Trust::All,
+            continues_traces: false,
+            never: None,
+            settings: None,
             endpoints: StaticResolver::new(),
             fixed: Vec::new(),
             ttl: None,
@@ -163,7 +173,14 @@ impl Builder {
     /// [`Language::Rust`]; another one is for a process that stands before, or in for, a service
     /// written in it.
     pub fn language(mut self, language: Language) -> Self {
-        self.language = language;
+        self.language = Some(language);
+        self
+    }
+
+    /// Registered under no language: for a process that stands before a service of which none is
+    /// known.
+    pub fn without_language(mut self) -> Self {
+        self.language = None;
         self
     }
 
@@ -222,6 +239,41 @@ impl Builder {
         self
     }
 
+    /// Whether the instance is announced while it serves. Default true; false for a process whose
+    /// entry somebody else writes.
+    pub const fn register(mut self, wanted: bool) -> Self {
+        self.registers = wanted;
+        self
+    }
+
+    /// Whose word counts on who calls, on the trace and on the baggage, told by what a request's
+    /// extensions hold ([`ClientAddress`](outrigger_tower::ClientAddress), for one). Default
+    /// everybody's.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Whether the traces of callers who are not believed are continued all the same. Default
+    /// false: each of their requests starts a trace that links to theirs.
+    pub const fn continue_traces(mut self, wanted: bool) -> Self {
+        self.continues_traces = wanted;
+        self
+    }
+
+    /// Addresses that nothing is ever sent to, whoever registers them: the listeners of a proxy
+    /// that would call itself.
+    pub fn never(mut self, is_one: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.never = Some(Never(Arc::new(is_one)));
+        self
+    }
+
+    /// Settings that were read already, instead of what environment and files say.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
     /// Fixed endpoints of a service; they replace the registry for that name.
     ///
     /// # Errors
@@ -229,7 +281,7 @@ impl Builder {
     pub fn endpoints(
         mut self,
         service: &str,
-        addresses: impl IntoIterator<Item = SocketAddr>,
+        addresses: impl IntoIterator<Item = impl Into<Address>>,
     ) -> Result<Self, NameError> {
         let service = folded(service)?;
         self.endpoints = self.endpoints.with(service.clone(), addresses);
@@ -368,7 +420,10 @@ impl Builder {
     pub async fn join(self) -> Result<Fleet, JoinError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| JoinError::NoRuntime)?;
         let service = ServiceName::new(&self.service)?;
-        let settings = Settings::from_env()?;
+        let settings = match self.settings {
+            Some(settings) => settings,
+            None => Settings::from_env()?,
+        };
         let mut services = settings.services;
         for (name, rules) in self.services {
             services.insert(folded(&name)?, rules);
@@ -421,6 +476,7 @@ impl Builder {
                 consul(url.as_deref(), &self.clock, &observers)?
             }
         };
+        let registrar = registrar.filter(|_| self.registers);
         let directory = self.snapshot.or(settings.process.snapshot);
         let paths = if self.policies.is_empty() { settings.process.policy } else { self.policies };
         let policies = Policies {
@@ -462,6 +518,9 @@ impl Builder {
             rules,
             services,
             inbound,
+            trust: self.trust,
+            continues_traces: self.continues_traces,
+            never: self.never,
             clock: self.clock,
             runtime,
         });

@@ -13,7 +13,7 @@ use outrigger_discovery::SnapshotStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::fleet::Inner;
+use crate::fleet::{Inner, Never};
 use crate::policy::{Followed, InForce};
 use crate::table::{Shared, Spec, Table};
 use names::Names;
@@ -228,6 +228,9 @@ impl Keeper {
             }
         }
         let Some(freshness) = freshness else { return };
+        if let Some(Never(is_never)) = &self.place.inner.parts.never {
+            endpoints.retain(|endpoint| !is_never(endpoint.address()));
+        }
         // The first callers wait for the names rather than hear that there is nobody.
         let is_known = !awaited || !endpoints.is_empty();
         let mut members = Members::new(version, endpoints);

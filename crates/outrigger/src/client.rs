@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
-use outrigger_balance::{Caller, SetOptions, hash_key};
+use outrigger_balance::{Caller, EndpointSet, SetOptions, hash_key};
 use outrigger_core::{BoxError, ServiceName};
 use outrigger_tower::{clock, context};
 use papaya::HashMap;
@@ -24,7 +24,7 @@ use crate::stack::{Stack, StackFuture};
 use crate::state::unix_ms;
 use crate::table::{Means, Shared, Spec, Table};
 use crate::view::{CircuitView, EndpointView, MirrorView, PolicyView};
-use crate::{Body, ResponseBody, ServiceView};
+use crate::{Body, Error, ResponseBody, ServiceView};
 
 /// How long a call waits for the registry's first word on a service.
 ///
@@ -94,6 +94,24 @@ impl Client {
         known.insert(key, Arc::clone(&callee));
         known.insert(host.to_owned(), Arc::clone(&callee));
         Ok(callee)
+    }
+
+    /// One service, by its name or any other spelling of its host: for whoever decides himself who
+    /// is called, such as a proxy.
+    ///
+    /// # Errors
+    /// [`DestinationError`], for what names no service.
+    pub fn service(&self, host: &str) -> Result<ServiceClient, Error> {
+        let callee = self.callee(host).map_err(Error::new)?;
+        Ok(ServiceClient { callee })
+    }
+
+    /// The same for a service that was called before under this very spelling; nothing is begun
+    /// for one that was not.
+    #[must_use]
+    pub fn known_service(&self, host: &str) -> Option<ServiceClient> {
+        let callee = self.callees.known.pin().get(host).cloned()?;
+        Some(ServiceClient { callee })
     }
 
     fn make(&self, service: ServiceName, datacenter: Option<&str>) -> Result<Callee, BoxError> {
@@ -202,6 +220,56 @@ pub(crate) struct WeakClient {
 impl WeakClient {
     pub(crate) fn upgrade(&self) -> Option<Client> {
         Some(Client { inner: self.inner.upgrade()?, callees: self.callees.upgrade()? })
+    }
+}
+
+/// Calls one service, whatever the host of a request is; made by [`Client::service`].
+///
+/// Cheap to clone, always ready, and the same service as through its [`Client`].
+#[derive(Clone, Debug)]
+pub struct ServiceClient {
+    callee: Arc<Callee>,
+}
+
+impl ServiceClient {
+    /// Whom it calls.
+    #[must_use]
+    pub fn name(&self) -> &ServiceName {
+        &self.callee.service
+    }
+
+    /// The service's endpoints, with load and ejection, for what is no HTTP.
+    #[must_use]
+    pub fn endpoints(&self) -> &EndpointSet {
+        &self.callee.set
+    }
+
+    /// Waits for the first word on the service, and no longer than a call would.
+    ///
+    /// # Cancel safety
+    /// Safe: waiting changes nothing.
+    pub async fn known(&self) {
+        let mut known = self.callee.known.clone();
+        // Whether it came or the time is over: there is what there is.
+        let _ = tokio::time::timeout(FIRST_WORD, known.wait_for(|known| *known)).await;
+    }
+}
+
+impl<B> Service<Request<B>> for ServiceClient
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        ResponseFuture::new(&self.callee, request.map(Body::new))
     }
 }
 

@@ -66,6 +66,36 @@ fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str
     (at > 0 && tail.eq_ignore_ascii_case(suffix)).then(|| &text[..at])
 }
 
+/// The service that a host means; see [`named_service`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedService {
+    /// Which, in lower case.
+    pub service: ServiceName,
+    /// In which datacenter, where the host says so.
+    pub datacenter: Option<String>,
+    /// Whether the host can mean nothing else: it ends in `.service.consul` (also with a
+    /// datacenter) or in `.outrigger`.
+    pub is_qualified: bool,
+}
+
+/// The service that a host means, for a proxy that tells services and other hosts apart.
+///
+/// Shape: the host without its port.
+///
+/// # Errors
+/// [`DestinationError`], for what can be no service's name.
+pub fn named_service(host: &str) -> Result<NamedService, DestinationError> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Err(DestinationError::Address { host: host.to_owned() });
+    }
+    let (name, datacenter) = name_in_host(host);
+    let is_qualified = name.len() < host.strip_suffix('.').unwrap_or(host).len();
+    let datacenter = datacenter.map(str::to_ascii_lowercase);
+    Ok(NamedService { service: folded(name)?, datacenter, is_qualified })
+}
+
 /// Whether a service can be called by this URL's scheme.
 pub(crate) fn has_scheme(uri: &Uri) -> bool {
     uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
@@ -127,6 +157,22 @@ mod tests {
         ] {
             assert_eq!(service(uri).as_deref(), Ok(wanted), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_proxy_is_told_whether_a_host_can_mean_anything_else() {
+        for (host, qualified) in [
+            ("inventory", false),
+            ("inventory.", false),
+            ("team.inventory", false),
+            ("inventory.outrigger", true),
+            ("inventory.service.consul.", true),
+            ("inventory.service.dc2.consul", true),
+        ] {
+            let named = named_service(host).expect(host);
+            assert_eq!(named.is_qualified, qualified, "{host}");
+        }
+        assert!(named_service("10.0.0.1").is_err() && named_service("[::1]").is_err());
     }
 
     #[test]

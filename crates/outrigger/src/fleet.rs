@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{Method, Request, Response, Uri};
-use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName};
-use outrigger_discovery::Registrar;
+use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName, Status};
+use outrigger_discovery::{CatalogueStream, Registrar};
 use outrigger_http::{ClientTls, Drained};
-use outrigger_telemetry::Telemetry;
+use outrigger_telemetry::{Telemetry, Trust};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_service::Service;
@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::client::Client;
 use crate::policy::{InForce, Policies};
 use crate::registry::Registries;
-use crate::serve::{Opened, RequestBody, Serve, ServeError, Serving};
+use crate::serve::{Opened, RequestBody, Serve, ServeError, Serving, Share, Shares};
 use crate::{Body, Error, Inbound, PolicyView, ResponseBody, Rules, ServiceView};
 
 /// A service as a member of its fleet; cheap to clone, clones are the same member.
@@ -30,10 +30,14 @@ pub struct Fleet {
     client: Client,
 }
 
+/// Addresses that nothing is ever sent to.
+#[derive(Clone)]
+pub(crate) struct Never(pub(crate) Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
+
 /// Everything that a builder has put together.
 pub(crate) struct Parts {
     pub(crate) service: ServiceName,
-    pub(crate) language: Language,
+    pub(crate) language: Option<Language>,
     pub(crate) protocol: Protocol,
     pub(crate) version: Option<String>,
     pub(crate) zone: Option<String>,
@@ -54,6 +58,9 @@ pub(crate) struct Parts {
     pub(crate) rules: Rules,
     pub(crate) services: BTreeMap<ServiceName, Rules>,
     pub(crate) inbound: Inbound,
+    pub(crate) trust: Trust,
+    pub(crate) continues_traces: bool,
+    pub(crate) never: Option<Never>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: tokio::runtime::Handle,
 }
@@ -73,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) opened: ArcSwapOption<Opened>,
     /// The admin surface, where one was asked for.
     pub(crate) admin: OnceLock<outrigger_admin::Serving>,
+    /// What the application is said to be, while it is registered.
+    pub(crate) health: watch::Sender<Option<(Status, Arc<str>)>>,
     /// The service's own policy, while it serves.
     pub(crate) policy: watch::Sender<Option<InForce>>,
 }
@@ -81,11 +90,13 @@ impl Fleet {
     pub(crate) fn new(parts: Parts) -> Self {
         let (serving, _) = watch::channel(Serving::Not);
         let (policy, _) = watch::channel(None);
+        let (health, _) = watch::channel(None);
         let inner = Arc::new(Inner {
             parts,
             serving,
             opened: ArcSwapOption::empty(),
             admin: OnceLock::new(),
+            health,
             policy,
         });
         let client = Client::new(Arc::clone(&inner));
@@ -216,6 +227,78 @@ impl Fleet {
         B::Error: Into<outrigger_core::BoxError>,
     {
         Serve::new(Arc::clone(&self.inner)).run(listener, service, end).await
+    }
+
+    /// As [`Fleet::serve_until`], on several runtimes that share a port: one registration, and one
+    /// state of every inbound rule.
+    ///
+    /// Shape: all shares are of one port; with none there is nothing to serve on.
+    ///
+    /// # Errors
+    /// As [`Fleet::serve`].
+    ///
+    /// # Cancel safety
+    /// As [`Fleet::serve`].
+    pub async fn serve_shared<S, B>(
+        &self,
+        shares: Vec<Share>,
+        service: S,
+        end: impl Future<Output = ()>,
+    ) -> Result<Drained, ServeError>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<outrigger_core::BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<outrigger_core::BoxError>,
+    {
+        Serve::new(Arc::clone(&self.inner)).run(Shares(shares), service, end).await
+    }
+
+    /// Waits until this member serves, whether or not the registry has heard of it.
+    ///
+    /// # Cancel safety
+    /// Safe: waiting changes nothing.
+    pub async fn opened(&self) {
+        let mut serving = self.inner.serving.subscribe();
+        let _ = serving.wait_for(|serving| !matches!(serving, Serving::Not)).await;
+    }
+
+    /// Says how the application is, for the registry to know; passing until something else is said.
+    pub fn report(&self, status: Status, note: &str) {
+        self.inner.health.send_if_modified(|said| {
+            let same =
+                said.as_ref().is_some_and(|(old, old_note)| *old == status && **old_note == *note);
+            if !same {
+                *said = Some((status, note.into()));
+            }
+            !same
+        });
+    }
+
+    /// The list of services that the registry knows, watched; `None` without a registry.
+    #[must_use]
+    pub fn catalogue(&self, datacenter: Option<&str>) -> Option<CatalogueStream> {
+        let resolver = self.inner.parts.registries.resolver.as_ref()?;
+        Some(resolver.catalogue(datacenter))
+    }
+
+    /// Whether a service is known whatever the registry says: its endpoints are fixed, it has rules
+    /// of its own, or a policy file speaks of it.
+    #[must_use]
+    pub fn is_fixed(&self, service: &ServiceName) -> bool {
+        let parts = &self.inner.parts;
+        parts.registries.is_fixed(service)
+            || parts.services.contains_key(service)
+            || parts.policies.speaks_of(service)
+    }
+
+    /// Whether something is known of a service without the registry: it is fixed, or was saved from
+    /// the last start. Reads the disk.
+    #[must_use]
+    pub fn is_described(&self, service: &ServiceName) -> bool {
+        let memory = &self.inner.parts.registries.memory;
+        self.is_fixed(service) || memory.as_ref().is_some_and(|memory| memory.has(service))
     }
 
     /// Waits until the registry has this instance; for ever when it serves nowhere.

@@ -193,14 +193,14 @@ pub use outrigger_tower as tower;
 
 pub use body::Body;
 pub use builder::{Builder, JoinError};
-pub use client::{Client, ResponseFuture};
-pub use destination::DestinationError;
+pub use client::{Client, ResponseFuture, ServiceClient};
+pub use destination::{DestinationError, NamedService, named_service};
 pub use error::Error;
 pub use fleet::Fleet;
 pub use policy::PolicySource;
 pub use response::{MAX_COLLECTED, ResponseBody};
 pub use rules::{Capacity, Concurrency, Inbound, InboundRate, Per, Rules, RulesError};
-pub use serve::{RequestBody, ServeError};
+pub use serve::{RequestBody, ServeError, Share};
 pub use settings::{AdminAddress, Process, Settings, SettingsError};
 pub use state::{FleetState, MeshView, RegistryView};
 pub use view::{CircuitView, DifferenceView, EndpointView, MirrorView, PolicyView, ServiceView};

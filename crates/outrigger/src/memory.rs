@@ -52,6 +52,11 @@ impl Memory {
         })
     }
 
+    /// Whether something was saved of a service. Reads the disk.
+    pub(crate) fn has(&self, service: &ServiceName) -> bool {
+        matches!(self.store.load(service, self.clock.wall()), Ok(Some(_)))
+    }
+
     /// Waits until everything is on the disk.
     pub(crate) async fn flush(&self) {
         self.keeper.flush().await;

@@ -25,6 +25,11 @@ impl Registries {
         self.resolver.as_ref().map(|resolver| resolver.health())
     }
 
+    /// Whether the endpoints of a service are written down, so that no registry is asked.
+    pub(crate) fn is_fixed(&self, service: &ServiceName) -> bool {
+        self.fixed.contains(service)
+    }
+
     /// Watches a service here, or in `datacenter`, and in each datacenter of `failover`.
     pub(crate) fn watch(
         &self,

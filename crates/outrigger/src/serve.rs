@@ -4,6 +4,7 @@ mod advertise;
 mod door;
 mod health;
 mod peer;
+mod shares;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,9 +17,9 @@ use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use outrigger_core::{BoxError, Event, InstanceId, Observers, Rejected, RouteName, ServiceName};
 use outrigger_discovery::{Check, Registered, Registration, RegistryError};
-use outrigger_http::{Drained, Server, ServerConfig};
+use outrigger_http::{Drained, Peer, Server, ServerConfig};
 use outrigger_tower::{DeadlineLayer, InboundLayer, LimitedBody, RefuseLayer};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_service::Service;
 
@@ -29,6 +30,8 @@ use door::{Door, Doorkeeper, Doorplate};
 use health::Health;
 pub(crate) use health::Ready;
 use peer::WithPeer;
+pub use shares::Share;
+pub(crate) use shares::{Listens, Shares};
 
 /// The body of a request that is served: hyper's own, which breaks off where it becomes larger than
 /// the policy's `body_limit`.
@@ -113,13 +116,14 @@ impl Serve {
         Self { inner }
     }
 
-    pub(crate) async fn run<S, B>(
+    pub(crate) async fn run<L, S, B>(
         self,
-        listener: TcpListener,
+        listener: L,
         app: S,
         end: impl Future<Output = ()>,
     ) -> Result<Drained, ServeError>
     where
+        L: Listens,
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
@@ -127,7 +131,7 @@ impl Serve {
         B::Error: Into<BoxError>,
     {
         let parts = &self.inner.parts;
-        let local = listener.local_addr().map_err(ServeError::Listener)?;
+        let local = listener.local().map_err(ServeError::Listener)?;
         let ready = Ready::new();
         let mut config = ServerConfig::default();
         config.drain = parts.drain;
@@ -149,20 +153,17 @@ impl Serve {
         let opened = Opened { address: local, ready: ready.clone() };
         self.inner.opened.store(Some(Arc::new(opened)));
 
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let server = Server::new(config).serve(
-            listener,
-            move |peer| WithPeer::new(stack.clone(), peer.address.ip()),
-            async {
-                // A sender that is gone means the same.
-                let _ = stopped.await;
-            },
-        );
+        let (stop, stopped) = watch::channel(false);
+        let make = move |peer: &Peer| WithPeer::new(stack.clone(), peer.address.ip());
+        let server = listener.serve(Server::new(config), make, stopped);
         let confirm = async {
             if let Some(registered) = &registered {
-                registered.settled().await;
-                let id = registered.id().clone();
-                self.inner.serving.send_replace(Serving::Registered(id));
+                let settle = async {
+                    registered.settled().await;
+                    let id = registered.id().clone();
+                    self.inner.serving.send_replace(Serving::Registered(id));
+                };
+                tokio::join!(settle, self.pass_on_health(registered));
             }
             std::future::pending::<()>().await;
         };
@@ -197,7 +198,7 @@ impl Serve {
                     Err(_) => tracing::warn!("not deregistered in time"),
                 }
             }
-            let _ = stop.send(());
+            stop.send_replace(true);
         };
         let (drained, ()) = tokio::join!(server, leave);
         self.inner.serving.send_replace(Serving::Not);
@@ -237,15 +238,35 @@ impl Serve {
         let parts = &self.inner.parts;
         let service = &parts.service;
         let health = Health::layer(parts.health.as_deref(), ready);
+        let server_trace = parts.telemetry.server_layer();
+        let server_trace =
+            server_trace.with_trust(parts.trust.clone()).continuing(parts.continues_traces);
         ServiceBuilder::new()
             .layer(RefuseLayer::new())
             .layer(InboundLayer::new(service.clone()))
-            .layer(parts.telemetry.server_layer())
+            .layer(server_trace)
             .map_err(counted(parts.service.clone(), parts.observers.clone()))
             .layer(DeadlineLayer::new())
             // Whoever asks whether a full service lives is not told that it does not.
             .layer(health)
             .service(door)
+    }
+
+    /// Tells the registry what is said of the application, for as long as it is polled.
+    async fn pass_on_health(&self, registered: &Registered) {
+        let mut health = self.inner.health.subscribe();
+        loop {
+            let said = health.borrow_and_update().clone();
+            if let Some((status, note)) = said
+                && let Err(error) = registered.report(status, &note).await
+            {
+                // The next heartbeat says it again.
+                tracing::debug!(%error, "the registry was not told of the health");
+            }
+            if health.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn register(&self, local: SocketAddr) -> Result<Option<Registered>, ServeError> {
@@ -260,8 +281,10 @@ impl Serve {
             advertised(advertise, local, registry, parts.advertise_loopback).await?;
         let mut registration = Registration::new(parts.service.clone(), port)
             .with_address(address)
-            .with_language(parts.language.clone())
             .with_protocol(parts.protocol);
+        if let Some(language) = &parts.language {
+            registration = registration.with_language(language.clone());
+        }
         if let Some(ttl) = parts.ttl {
             registration = registration.with_checks([Check::Ttl { ttl }]);
         }

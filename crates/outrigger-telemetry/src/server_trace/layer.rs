@@ -53,19 +53,28 @@ impl fmt::Debug for Trust {
 pub struct ServerTraceLayer {
     pub(super) telemetry: Telemetry,
     pub(super) trust: Trust,
+    pub(super) continues: bool,
 }
 
 impl ServerTraceLayer {
     /// A layer that records with `telemetry` and trusts everybody.
     #[must_use]
     pub fn new(telemetry: &Telemetry) -> Self {
-        Self { telemetry: telemetry.clone(), trust: Trust::All }
+        Self { telemetry: telemetry.clone(), trust: Trust::All, continues: false }
     }
 
     /// Believes only some.
     #[must_use]
     pub fn with_trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// Continues the trace of whoever is not believed too; baggage and caller do not count all the
+    /// same. For a server inside of the fleet, where a trace that breaks helps nobody.
+    #[must_use]
+    pub const fn continuing(mut self, wanted: bool) -> Self {
+        self.continues = wanted;
         self
     }
 }

@@ -35,11 +35,14 @@ impl<S> ServerTrace<S> {
         let mut found = telemetry.propagators().extract(request.headers());
         let mut outside = None;
         if !trusted {
-            outside = Some(found.parent).filter(|p| p.is_valid());
-            found = Extracted::default();
             // What nobody vouches for goes no further, whoever copies headers below.
-            request.headers_mut().remove(TRACESTATE);
             request.headers_mut().remove(BAGGAGE);
+            found.baggage = None;
+            if !self.layer.continues {
+                outside = Some(found.parent).filter(|p| p.is_valid());
+                found = Extracted::default();
+                request.headers_mut().remove(TRACESTATE);
+            }
         }
         let mut trace = telemetry.place_served(found.parent, found.sampled);
         let attempt = self.attempt(request, found.baggage.as_ref());

@@ -8,13 +8,14 @@ use super::Stamp;
 #[derive(Clone, Debug, Default)]
 pub struct StampLayer {
     caller: Option<HeaderValue>,
+    passes_on: bool,
 }
 
 impl StampLayer {
     /// For a caller without a name.
     #[must_use]
     pub const fn new() -> Self {
-        Self { caller: None }
+        Self { caller: None, passes_on: false }
     }
 
     /// Who calls: this process's own service.
@@ -24,12 +25,19 @@ impl StampLayer {
         self.caller = HeaderValue::from_str(caller.as_str()).ok();
         self
     }
+
+    /// Who calls: whoever the context names, for a proxy that stands before the one who is called.
+    #[must_use]
+    pub const fn passing_on(mut self) -> Self {
+        self.passes_on = true;
+        self
+    }
 }
 
 impl<S> Layer<S> for StampLayer {
     type Service = Stamp<S>;
 
     fn layer(&self, inner: S) -> Stamp<S> {
-        Stamp::new(inner, self.caller.clone())
+        Stamp::new(inner, self.caller.clone(), self.passes_on)
     }
 }

@@ -16,11 +16,12 @@ use crate::{clock, tries};
 pub struct Stamp<S> {
     inner: S,
     caller: Option<HeaderValue>,
+    passes_on: bool,
 }
 
 impl<S> Stamp<S> {
-    pub(super) const fn new(inner: S, caller: Option<HeaderValue>) -> Self {
-        Self { inner, caller }
+    pub(super) const fn new(inner: S, caller: Option<HeaderValue>, passes_on: bool) -> Self {
+        Self { inner, caller, passes_on }
     }
 
     pub(crate) fn stamp<B>(&self, context: &Context, request: &mut Request<B>) {
@@ -31,9 +32,18 @@ impl<S> Stamp<S> {
         if context.attempt > 0 {
             mirror(headers, context.attempt);
         }
-        match &self.caller {
-            Some(caller) => headers.insert(header::CALLER, caller.clone()),
-            None => headers.remove(header::CALLER),
+        match (&self.caller, &context.caller) {
+            (Some(caller), _) => headers.insert(header::CALLER, caller.clone()),
+            // The name was made of this very header; were it not, none is better than a wrong one.
+            (None, Some(caller)) if self.passes_on => {
+                let is_there = headers.get(header::CALLER).is_some_and(|v| v == caller.as_str());
+                match HeaderValue::from_str(caller.as_str()) {
+                    Ok(caller) if !is_there => headers.insert(header::CALLER, caller),
+                    Ok(_) => None,
+                    Err(_) => headers.remove(header::CALLER),
+                }
+            }
+            _ => headers.remove(header::CALLER),
         };
         // Looking through a few names is cheaper than hashing one that is hardly ever there.
         if headers.keys().any(|name| *name == header::ENVOY_EXPECTED_TIMEOUT) {

@@ -69,6 +69,13 @@ pub(crate) struct Policies {
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
+impl Policies {
+    /// Whether a file speaks of this very service.
+    pub(crate) fn speaks_of(&self, service: &ServiceName) -> bool {
+        self.files.as_ref().is_some_and(|files| files.book().borrow().contains_key(service))
+    }
+}
+
 /// The policy in force for one service; followed for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Followed {

@@ -1,0 +1,50 @@
+//! The sidecar: a program of any language joins the fleet, without a line of it changed.
+//!
+//! *Inbound* it stands in front of the application, at the address that is registered: rules of
+//! the service's own policy, trace, deadline, hygiene of the head, and on to the application over
+//! TCP or a unix socket. *Outbound* it is the application's HTTP proxy: `http://inventory/…` is
+//! found, balanced, limited, broken, retried and traced. Rules, policies, pool and telemetry are
+//! those of the `outrigger` crate: there is one data path.
+//!
+//! A sidecar goes through stages, since a child process must know the outbound port before it
+//! starts, and may be announced only once it listens:
+//!
+//! ```no_run
+//! use outrigger_sidecar::{Application, Config, Sidecar};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default();
+//! config.service = Some("orders".parse()?);
+//! config.application = Some(Application::Tcp("127.0.0.1:8080".parse()?));
+//! let bound = Sidecar::bind(config).await?; // every port is claimed, nothing is served
+//! println!("{}", bound.addresses());
+//! let running = bound.start().await?; //       outbound and admin serve
+//! running.open().await?; //                    inbound serves, and the instance is registered
+//! running.drain().await; //                    not ready, deregistered, notice, in flight finished
+//! running.stop().await; //                     outbound ends too
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where to look next: [`Config`] for what can be said, `docs/sidecar.md` in the repository for
+//! how services are named, whom it believes, and what it never does.
+
+mod addresses;
+mod config;
+mod correlate;
+mod error;
+mod inbound;
+mod listeners;
+mod outbound;
+mod sidecar;
+mod trust;
+mod workers;
+
+pub use addresses::Addresses;
+pub use config::{
+    Application, Config, Listen, Network, Place, Registry, Trust, Unknown, Upstream, UpstreamKind,
+    host_and_port,
+};
+pub use correlate::Correlation;
+pub use error::SidecarError;
+pub use sidecar::{Bound, Running, Sidecar};

@@ -1,0 +1,246 @@
+//! One request of the application, to whomever it names.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+
+use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
+use http::uri::{Authority, Uri};
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use outrigger::core::{BoxError, Context, Reason, Rejected};
+use outrigger::telemetry::Telemetry;
+use outrigger::{Body, Client, DestinationError, ServiceClient, named_service};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::answer::{AnswerBody, refusal};
+use super::names::{Names, Standing};
+use super::pass::{Barred, Pass};
+use crate::Unknown;
+use crate::correlate::Correlation;
+use crate::inbound::REQUEST_ID;
+
+/// What all outbound connections have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) names: Names,
+    pub(crate) pass: Pass,
+    pub(crate) unknown: Unknown,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) correlation: Arc<Correlation>,
+    /// Who may reach what is no service.
+    pub(crate) trust: crate::Trust,
+}
+
+/// Sends what the application asks for to whomever it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbound {
+    shared: Arc<Shared>,
+    /// The only service that this listener stands for.
+    only: Option<ServiceClient>,
+    peer: IpAddr,
+}
+
+impl Outbound {
+    pub(crate) const fn new(
+        shared: Arc<Shared>,
+        only: Option<ServiceClient>,
+        peer: IpAddr,
+    ) -> Self {
+        Self { shared, only, peer }
+    }
+
+    /// Calls a service.
+    fn send(&self, mut service: ServiceClient, mut request: Request<Incoming>) -> OutboundFuture {
+        self.shared.correlate(&mut request);
+        OutboundFuture::Service { inner: service.call(request) }
+    }
+}
+
+impl Service<Request<Incoming>> for Outbound {
+    type Response = Response<AnswerBody>;
+    type Error = BoxError;
+    type Future = OutboundFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> OutboundFuture {
+        let is_grpc = is_grpc(request.headers());
+        if *request.method() == Method::CONNECT {
+            return OutboundFuture::refused(Reason::Forbidden, is_grpc);
+        }
+        if let Some(only) = &self.only {
+            // The name of a local port is nothing that the service knows.
+            request.headers_mut().remove(HOST);
+            strip_authority(request.uri_mut());
+            return self.send(only.clone(), request);
+        }
+        let Some(authority) = authority(&request) else {
+            return OutboundFuture::refused(Reason::BadRequest, is_grpc);
+        };
+        if let Some(service) = self.shared.client.known_service(authority.host()) {
+            return self.send(service, request);
+        }
+        let this = self.clone();
+        OutboundFuture::Slow { inner: Box::pin(this.decide(authority, request, is_grpc)) }
+    }
+}
+
+impl Outbound {
+    /// The first request to a name, and every one to what is no service.
+    async fn decide(
+        self,
+        authority: Authority,
+        request: Request<Incoming>,
+        is_grpc: bool,
+    ) -> Result<Response<AnswerBody>, BoxError> {
+        let shared = &*self.shared;
+        let host = authority.host();
+        let named = named_service(host).ok();
+        let standing = match &named {
+            Some(named) => shared.names.standing(named).await,
+            None => Standing::Stranger,
+        };
+        let is_near = self.peer.to_canonical().is_loopback()
+            || shared.trust.networks.iter().any(|network| network.contains(self.peer));
+        match (standing, named) {
+            (Standing::Service, Some(_)) => {
+                let service = shared.client.service(host)?;
+                self.send(service, request).await
+            }
+            // Ours by its ending, or it may be a service for all that is known.
+            (Standing::Undecided, Some(named)) | (_, Some(named))
+                if named.is_qualified
+                    || standing == Standing::Undecided
+                        && (shared.unknown == Unknown::Refuse || !host.contains('.')) =>
+            {
+                Err(Rejected::NoEndpoint { service: named.service }.into())
+            }
+            _ if shared.unknown == Unknown::Pass && is_near => {
+                self.pass(authority, request, is_grpc).await
+            }
+            _ => Ok(refusal(Reason::Forbidden, is_grpc)),
+        }
+    }
+
+    async fn pass(
+        &self,
+        authority: Authority,
+        mut request: Request<Incoming>,
+        is_grpc: bool,
+    ) -> Result<Response<AnswerBody>, BoxError> {
+        self.shared.correlate(&mut request);
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme.get_or_insert(http::uri::Scheme::HTTP);
+        parts.authority = Some(authority);
+        parts.path_and_query.get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from_parts(parts)?;
+        let sent = self.shared.pass.send(request.map(Body::new)).await;
+        match sent {
+            Ok(response) => Ok(response.map(|body| AnswerBody::Other { body })),
+            Err(error) => match error.downcast_ref::<Barred>() {
+                Some(Barred::Address) => Ok(refusal(Reason::Forbidden, is_grpc)),
+                Some(Barred::Scheme) => Ok(refusal(Reason::BadRequest, is_grpc)),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+impl Shared {
+    /// Finds the inbound request that a call is made for, and gives it that one's trace, deadline
+    /// and retries.
+    fn correlate<B>(&self, request: &mut Request<B>) {
+        let headers = request.headers_mut();
+        // What is for us goes no further.
+        headers.remove(PROXY_AUTHORIZATION);
+        let found = self.telemetry.propagators().extract(headers);
+        let known = if found.parent.is_valid() {
+            self.correlation.of_trace(found.parent)
+        } else {
+            let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+            id.and_then(|id| self.correlation.of_id(id))
+        };
+        self.correlation.count(known.is_some() || found.parent.is_valid());
+        let Some(known) = known else { return };
+        let mut context = Context::new(outrigger::tower::clock::now());
+        context.deadline = known.deadline;
+        context.attempt = known.attempt;
+        // By its trace alone it keeps the very span that it names.
+        if !found.parent.is_valid() {
+            context.trace = known.trace;
+        }
+        request.extensions_mut().insert(context);
+    }
+}
+
+/// Whom a request names: the authority of its absolute form, else its `Host`.
+fn authority<B>(request: &Request<B>) -> Option<Authority> {
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.clone(),
+        None => {
+            let mut hosts = request.headers().get_all(HOST).iter();
+            let host = hosts.next().filter(|_| hosts.next().is_none())?;
+            Authority::try_from(host.as_bytes()).ok()?
+        }
+    };
+    (!authority.host().is_empty() && !authority.as_str().contains('@')).then_some(authority)
+}
+
+/// Leaves path and query.
+fn strip_authority(uri: &mut Uri) {
+    if uri.authority().is_some() {
+        let parts = std::mem::take(uri).into_parts();
+        let path = parts.path_and_query;
+        *uri = path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")).into();
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+pin_project! {
+    /// The answer to one request of the application.
+    #[project = FutureProj]
+    pub(crate) enum OutboundFuture {
+        Service { #[pin] inner: outrigger::ResponseFuture },
+        Slow { inner: Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, BoxError>> + Send>> },
+        Ours { response: Option<Response<AnswerBody>> },
+    }
+}
+
+impl OutboundFuture {
+    fn refused(reason: Reason, is_grpc: bool) -> Self {
+        Self::Ours { response: Some(refusal(reason, is_grpc)) }
+    }
+}
+
+impl Future for OutboundFuture {
+    type Output = Result<Response<AnswerBody>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            FutureProj::Service { inner } => match ready!(inner.poll(cx)) {
+                Ok(response) => Poll::Ready(Ok(response.map(|body| AnswerBody::Service { body }))),
+                Err(error) => Poll::Ready(match error.downcast_ref::<DestinationError>() {
+                    // A path that two readers could understand differently.
+                    Some(_) => Ok(refusal(Reason::BadRequest, false)),
+                    None => Err(error),
+                }),
+            },
+            FutureProj::Slow { inner } => inner.as_mut().poll(cx),
+            FutureProj::Ours { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
