@@ -99,6 +99,13 @@ pub struct ServerConfig {
     /// of it keep, so that they do not send into a closing connection. 1 s to 1 h. Default 75 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle_timeout: Duration,
+    /// Time that a peer may be slow for: one that has to send more of a body, or to take more of an
+    /// answer, and moves fewer bytes than `min_rate`. 1 s to 1 h. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub body_timeout: Duration,
+    /// Bytes per second below which a peer is slow; 0 for no such bound. 0 to 1,048,576.
+    /// Default 128.
+    pub min_rate: u32,
     /// Most bytes of a request's head. 8,192 to 1,048,576. Default 65,536.
     pub max_head_bytes: u32,
     /// Most headers of a request. 1 to 1,000. Default 100.
@@ -117,6 +124,8 @@ impl Default for ServerConfig {
         Self {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            min_rate: 128,
             max_head_bytes: 65_536,
             max_headers: 100,
             max_connections: 16_384,
@@ -134,6 +143,8 @@ impl ServerConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         span("header_timeout", self.header_timeout, 10 * MS, 5 * MINUTE, "10ms to 5m")?;
         span("idle_timeout", self.idle_timeout, SECOND, HOUR, "1s to 1h")?;
+        span("body_timeout", self.body_timeout, SECOND, HOUR, "1s to 1h")?;
+        count("min_rate", self.min_rate, 0, 1_048_576, "0 to 1048576")?;
         count("max_head_bytes", self.max_head_bytes, 8_192, 1_048_576, "8192 to 1048576")?;
         count("max_headers", self.max_headers, 1, 1_000, "1 to 1000")?;
         count("max_connections", self.max_connections, 1, 1_048_576, "1 to 1048576")?;
@@ -144,6 +155,8 @@ impl ServerConfig {
     pub(crate) fn clamped(mut self) -> Self {
         self.header_timeout = self.header_timeout.clamp(10 * MS, 5 * MINUTE);
         self.idle_timeout = self.idle_timeout.clamp(SECOND, HOUR);
+        self.body_timeout = self.body_timeout.clamp(SECOND, HOUR);
+        self.min_rate = self.min_rate.min(1_048_576);
         self.max_head_bytes = self.max_head_bytes.clamp(8_192, 1_048_576);
         self.max_headers = self.max_headers.clamp(1, 1_000);
         self.max_connections = self.max_connections.clamp(1, 1_048_576);
@@ -200,6 +213,8 @@ mod tests {
         assert_eq!(server.validate(), Ok(()));
         assert_eq!(server.header_timeout, Duration::from_secs(10));
         assert_eq!(server.idle_timeout, Duration::from_secs(75));
+        assert_eq!(server.body_timeout, Duration::from_secs(30));
+        assert_eq!(server.min_rate, 128);
         assert_eq!((server.max_headers, server.max_head_bytes), (100, 65_536));
         assert_eq!((server.max_connections, server.max_streams), (16_384, 200));
         assert_eq!(server.drain, Duration::from_secs(30));

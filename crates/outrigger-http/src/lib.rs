@@ -50,8 +50,12 @@ mod io;
 mod pool;
 mod server;
 mod tls;
+mod tunnel;
+mod upgrade;
 
 pub use config::{ConfigError, PoolConfig, ServerConfig};
 pub use pool::{OutboundBody, Pool, PoolBody, PoolStats, ResponseFuture};
 pub use server::{Drained, Peer, Server};
 pub use tls::{ClientTls, TlsError};
+pub use tunnel::{Carried, TunnelConfig, TunnelEnd, tunnel};
+pub use upgrade::{Accepted, Asked, NotConnected, Tunnel, UpgradeError, Upgrades, Wanted};

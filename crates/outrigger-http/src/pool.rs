@@ -30,6 +30,7 @@ pub use body::PoolBody;
 use endpoint::EndpointPool;
 pub use future::ResponseFuture;
 use key::{Key, KeyHasher, KeyRef};
+pub(crate) use multiplexed::Held;
 pub use outbound::OutboundBody;
 
 /// Keeps connections to endpoints and sends each request over one of them.

@@ -1,7 +1,12 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 on one port, with and without TLS.
 
 mod accept;
+mod activity;
+mod check;
 mod connection;
+mod frames;
+mod gate;
+mod refused;
 mod request;
 mod sniff;
 mod watchdog;
@@ -16,6 +21,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use outrigger_core::BoxError;
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -96,6 +102,36 @@ impl Server {
         client_ca: Option<&[u8]>,
     ) -> Result<Self, TlsError> {
         Ok(self.with_tls(Arc::new(server_config(chain, key, client_ca)?)))
+    }
+
+    /// Serves one connection that did not come from a listener: the bytes of a tunnel, a unix
+    /// socket. Spoken in the clear; what is said of [`Server::serve`] holds for it too, but for the
+    /// drain, which the caller bounds.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts the connection.
+    pub async fn serve_stream<T, S, B>(
+        &self,
+        stream: T,
+        service: S,
+        shutdown: impl Future<Output = ()>,
+    ) where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let (drain, draining) = watch::channel(false);
+        let mut serving = pin!(connection::serve_stream(&self.config, stream, service, draining));
+        tokio::select! {
+            () = &mut serving => return,
+            () = shutdown => {}
+        }
+        drain.send_replace(true);
+        serving.await;
     }
 
     /// Serves until `shutdown` ends, then lets what is in flight finish, at most for

@@ -24,6 +24,7 @@ use super::multiplexed::Stream;
 use super::request_body::{self, RequestBody};
 use super::single::Single;
 use crate::hygiene;
+use crate::upgrade::{Switch, Switched};
 
 /// The future of [`Pool`](super::Pool)'s service.
 ///
@@ -36,6 +37,8 @@ pub struct ResponseFuture<B: OutboundBody> {
     state: State<B>,
     /// A kept connection turned out closed, and a fresh one was asked for.
     is_second: bool,
+    /// What the endpoint was asked to switch to.
+    switch: Option<Switch>,
 }
 
 enum State<B: OutboundBody> {
@@ -62,7 +65,7 @@ struct Exchange<B: OutboundBody> {
 impl<B: OutboundBody> ResponseFuture<B> {
     #[inline]
     pub(crate) fn start(endpoint: Arc<EndpointPool<B>>, request: Request<B>) -> Self {
-        let mut future = Self { endpoint, state: State::Done, is_second: false };
+        let mut future = Self { endpoint, state: State::Done, is_second: false, switch: None };
         if request.method() == Method::CONNECT {
             future.fail(FailureKind::ConnectFailure, NoConnect);
         } else {
@@ -91,6 +94,13 @@ impl<B: OutboundBody> ResponseFuture<B> {
         let is_tls = self.endpoint.protocol().is_tls();
         let is_http2 = matches!(leased, Leased::Stream(_));
         let waits = hygiene::prepare(&mut request, &self.endpoint.own_name, is_http2, is_tls);
+        self.switch = request.extensions_mut().remove::<Switch>();
+        if let Some(switch) = &self.switch {
+            if is_http2 {
+                return self.fail(FailureKind::ConnectFailure, NoUpgrade);
+            }
+            switch.ask(request.headers_mut());
+        }
         match leased {
             Leased::Single(mut single) => {
                 if waits {
@@ -116,13 +126,32 @@ impl<B: OutboundBody> ResponseFuture<B> {
         mut response: Response<Incoming>,
     ) -> Result<Response<PoolBody>, Failed> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for it: `Upgrade` is never sent. Dropped, the connection is closed.
-            return Err(self.endpoint.failed(FailureKind::Reset).with_cause(UnaskedUpgrade));
+            return self.switched(single, response);
         }
         if let Some(secs) = hygiene::clean_answer(response.headers_mut()) {
             single.endpoint_keeps = Some(secs);
         }
         Ok(self.answer(response, Lease::Single(single)))
+    }
+
+    /// The endpoint speaks another protocol from now on: the one that it was asked for, or none.
+    #[cold]
+    fn switched(
+        &self,
+        mut single: Box<Single<B>>,
+        mut response: Response<Incoming>,
+    ) -> Result<Response<PoolBody>, Failed> {
+        let is_granted =
+            self.switch.as_ref().is_some_and(|switch| switch.is_granted(response.headers()));
+        if !is_granted {
+            // Dropped, the connection is closed.
+            return Err(self.endpoint.failed(FailureKind::Reset).with_cause(UnaskedUpgrade));
+        }
+        let on = hyper::upgrade::on(&mut response);
+        hygiene::clean_answer(response.headers_mut());
+        single.let_go();
+        response.extensions_mut().insert(Switched::new(on, single));
+        Ok(self.answer(response, Lease::None))
     }
 
     #[inline]
@@ -262,6 +291,11 @@ enum Blame {
 #[derive(Debug, thiserror::Error)]
 #[error("CONNECT is not supported")]
 struct NoConnect;
+
+/// HTTP/2 has no upgrade.
+#[derive(Debug, thiserror::Error)]
+#[error("an endpoint that speaks HTTP/2 cannot be asked to upgrade")]
+struct NoUpgrade;
 
 /// The endpoint switched protocols unasked.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,7 @@ where
     let tap = TokioIo::new(Tap::new(stream, Arc::clone(&wire)));
     let (send, connection) =
         http1::Builder::new().max_buf_size(max_head_bytes as usize).handshake(tap).await?;
-    Ok(Box::new(Single::new(send, Box::pin(connection), wire, runtime.id())))
+    Ok(Box::new(Single::new(send, Box::pin(connection.with_upgrades()), wire, runtime.id())))
 }
 
 /// Starts HTTP/2 on a stream, and waits for the endpoint's settings: only then is it known that it

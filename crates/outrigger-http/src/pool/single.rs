@@ -19,6 +19,7 @@ use super::body::MAX_REST;
 use super::connection::Sent;
 use super::driver::{Connection, Driver};
 use super::endpoint::{EndpointPool, keep_secs};
+use super::multiplexed::Held;
 use super::request_body::RequestBody;
 use crate::io::Wire;
 
@@ -113,6 +114,16 @@ impl<B: OutboundBody> Single<B> {
         Poll::Ready(sent)
     }
 }
+
+impl<B: OutboundBody> Single<B> {
+    /// Lets the connection go on by itself: it is no HTTP any more.
+    pub(crate) fn let_go(&mut self) {
+        self.driver.detach();
+    }
+}
+
+/// Held as long as a tunnel over it lasts.
+impl<B: OutboundBody> Held for Single<B> {}
 
 /// Bytes that may come before the response's head: room for a head of the largest size that can
 /// be configured and for what is read ahead of the body, and an end to a flood of 1xx answers.

@@ -18,9 +18,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::request::{Activity, Requests};
+use super::activity::Activity;
+use super::check::Check;
+use super::frames::Frames;
+use super::gate::Gate;
+use super::request::Requests;
 use super::sniff::{Rewound, sniff};
-use super::watchdog::{Watchdog, Watched};
+use super::watchdog::Watchdog;
 use super::{Peer, Tls};
 use crate::ServerConfig;
 
@@ -104,6 +108,29 @@ enum Stream {
     Tls(Box<Rewound<tokio_rustls::server::TlsStream<TcpStream>>>),
 }
 
+/// Serves one connection that is there already, of which nothing has been read.
+pub(crate) async fn serve_stream<T, S, B>(
+    config: &ServerConfig,
+    stream: T,
+    service: S,
+    mut draining: watch::Receiver<bool>,
+) where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let hello = tokio::select! {
+        hello = timeout(config.header_timeout, sniff(stream)) => hello,
+        _ = draining.wait_for(|draining| *draining) => return,
+    };
+    let Ok(Ok((stream, is_http2))) = hello else { return };
+    run(config, stream, is_http2, service, draining).await;
+}
+
 async fn run<T, S, B>(
     config: &ServerConfig,
     stream: T,
@@ -120,16 +147,15 @@ async fn run<T, S, B>(
     B::Error: Into<BoxError>,
 {
     let activity = Arc::new(Activity::default());
-    let watchdog =
-        Watchdog::new(Arc::clone(&activity), config.header_timeout, config.idle_timeout, !is_http2);
-    let io = TokioIo::new(Watched { inner: stream, activity: Arc::clone(&activity) });
-    let service = Requests { service, activity };
+    let watchdog = Watchdog::new(Arc::clone(&activity), config, !is_http2);
+    let check = Check { is_http2, max_headers: config.max_headers };
+    let service = Requests { service, activity: Arc::clone(&activity), check };
     if is_http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.max_streams)
             .max_header_list_size(config.max_head_bytes)
-            .serve_connection(io, service);
+            .serve_connection(TokioIo::new(Frames::new(stream, activity)), service);
         drive(connection, http2::Connection::graceful_shutdown, watchdog, draining).await;
     } else {
         let mut builder = http1::Builder::new();
@@ -139,8 +165,15 @@ async fn run<T, S, B>(
             // Setting it moves hyper's header table from the stack to the heap.
             builder.max_headers(config.max_headers as usize);
         }
-        let connection = builder.serve_connection(io, service);
-        drive(connection, http1::Connection::graceful_shutdown, watchdog, draining).await;
+        let (gate, gone) =
+            Gate::new(stream, Arc::clone(&activity), config.max_head_bytes, config.max_headers);
+        let connection = builder.serve_connection(TokioIo::new(gate), service).with_upgrades();
+        drive(connection, http1::UpgradeableConnection::graceful_shutdown, watchdog, draining)
+            .await;
+        if activity.has_switched() {
+            // A tunnel keeps its place among the connections, and is cut with the last of them.
+            let _ended = gone.await;
+        }
     }
 }
 
@@ -180,6 +213,7 @@ async fn drive<C>(
     let result = match ended {
         End::Itself(result) => result,
         End::Drain | End::Expired if watchdog.is_in_head() => return,
+        End::Expired if watchdog.is_slow() => return,
         // The server itself cuts what does not end in time.
         End::Drain => {
             shut_down(connection.as_mut());

@@ -1,70 +1,27 @@
-//! One request at a connection: hyper's service over tower's, and the count of what is in flight.
+//! One request at a connection: hyper's service over tower's, what is checked before it, and the
+//! count of what is in flight.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-/// What happens on a connection, as far as its watchdog wants to know.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    in_flight: AtomicU32,
-    /// Requests that have begun.
-    begun: AtomicU64,
-    /// Bytes came while no request was in flight: the next head has begun.
-    has_bytes: AtomicBool,
-}
-
-impl Activity {
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0
-    }
-
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn has_begun_head(&self) -> bool {
-        self.has_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn note_bytes(&self) {
-        if !self.is_busy() {
-            self.has_bytes.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Counts one request, from its head to the end of its response's body.
-struct InFlight(Arc<Activity>);
-
-impl InFlight {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.in_flight.fetch_add(1, Ordering::Relaxed);
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        activity.has_bytes.store(false, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+use super::activity::{Activity, InFlight};
+use super::check::Check;
+use super::refused::Refused;
 
 /// hyper's service over a clone of tower's per request.
 #[derive(Debug)]
 pub(crate) struct Requests<S> {
     pub(crate) service: S,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) check: Check,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Requests<S>
@@ -75,18 +32,38 @@ where
     type Error = S::Error;
     type Future = Answer<S, S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Answer {
-            in_flight: Some(InFlight::begin(&self.activity)),
-            step: Step::Ready { service: self.service.clone(), request: Some(request) },
-        }
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let (in_flight, nth) = InFlight::begin(&self.activity);
+        let verdict = match self.activity.refusal_of(nth) {
+            Some(refused) => Err(refused),
+            None => self.check.request(&mut request),
+        };
+        let is_connect = request.method() == Method::CONNECT;
+        let step = match verdict {
+            Ok(()) => Step::Ready { service: self.service.clone(), request: Some(request) },
+            Err(refused) => {
+                let is_grpc = is_grpc(&request);
+                Step::Refused { refused, is_grpc }
+            }
+        };
+        Answer { in_flight: Some(in_flight), is_http2: self.check.is_http2, is_connect, step }
     }
+}
+
+#[cold]
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 pin_project! {
     /// Waits until the service is ready, and then for its answer.
     pub(crate) struct Answer<S, F> {
         in_flight: Option<InFlight>,
+        is_http2: bool,
+        is_connect: bool,
         #[pin]
         step: Step<S, F>,
     }
@@ -97,6 +74,7 @@ pin_project! {
     enum Step<S, F> {
         Ready { service: S, request: Option<Request<Incoming>> },
         Called { #[pin] future: F },
+        Refused { refused: Refused, is_grpc: bool },
     }
 }
 
@@ -118,9 +96,35 @@ where
                     this.step.set(Step::Called { future });
                 }
                 StepProject::Called { future } => {
-                    let response = ready!(future.poll(cx))?;
+                    let polled = future.poll(cx);
+                    if let Some(in_flight) = &*this.in_flight
+                        && let Some(refused) = in_flight.activity().broken()
+                    {
+                        // Whatever the service makes of a body that broke off, this is why.
+                        this.step.set(Step::Refused { refused, is_grpc: false });
+                        continue;
+                    }
+                    let response = ready!(polled)?;
                     let in_flight = this.in_flight.take();
-                    return Poll::Ready(Ok(response.map(|body| CountedBody { body, in_flight })));
+                    if let Some(in_flight) = &in_flight {
+                        let status = response.status();
+                        in_flight.activity().answered(
+                            status == StatusCode::SWITCHING_PROTOCOLS
+                                || (*this.is_connect && status.is_success()),
+                        );
+                    }
+                    return Poll::Ready(Ok(
+                        response.map(|body| CountedBody { body: Some(body), in_flight })
+                    ));
+                }
+                StepProject::Refused { refused, is_grpc } => {
+                    let answer = refused.answer(*this.is_http2, *is_grpc);
+                    if let Some(in_flight) = &*this.in_flight {
+                        in_flight.activity().linger();
+                        in_flight.activity().answered(false);
+                    }
+                    let in_flight = this.in_flight.take();
+                    return Poll::Ready(Ok(answer.map(|()| CountedBody { body: None, in_flight })));
                 }
             }
         }
@@ -128,10 +132,10 @@ where
 }
 
 pin_project! {
-    /// A response's body that is in flight until its end.
+    /// A response's body that is in flight until its end; none for a refusal.
     pub(crate) struct CountedBody<B> {
         #[pin]
-        body: B,
+        body: Option<B>,
         in_flight: Option<InFlight>,
     }
 }
@@ -144,14 +148,17 @@ impl<B: Body> Body for CountedBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -55,6 +55,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
             let (from, to) = (self.at, self.at + take);
             buf.put_slice(&self.prefix[from..to]);
             self.at = to;
+            // What follows usually is there as well, and a head that comes whole is read at once.
+            // What is wrong with the stream will be so at the next read too.
+            let _rest = Pin::new(&mut self.inner).poll_read(cx, buf);
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(cx, buf)

@@ -1,16 +1,14 @@
 //! Closing connections whose peer takes too long.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::request::Activity;
-use crate::io::forward_writes;
+use super::activity::Activity;
+use crate::ServerConfig;
 
 /// Watches one connection; hyper's own header timeout counts the idle time between two requests
 /// too, and has no other for it.
@@ -18,35 +16,45 @@ use crate::io::forward_writes;
 pub(crate) struct Watchdog {
     activity: Arc<Activity>,
     header_timeout: Duration,
-    /// A quarter of the idle timeout: idleness is counted in these, so that a request arms no
-    /// timer and reads no clock.
-    quarter: Duration,
+    idle_timeout: Duration,
+    body_timeout: Duration,
+    /// A part of the idle timeout, and of that for bodies: both are counted in these, so that a
+    /// request arms no timer and reads no clock.
+    round: Duration,
+    /// Bytes that a peer who has to move moves in a round; with less it is slow.
+    least: u64,
     alarm: Pin<Box<Sleep>>,
     /// Armed for a head that has begun.
     in_head: bool,
     /// Whether heads are timed: in HTTP/2 any frame may come between requests.
     times_heads: bool,
-    quiet_quarters: u32,
+    quiet_rounds: u32,
+    slow_rounds: u32,
     seen_begun: u64,
+    seen_moved: u64,
+    is_slow: bool,
 }
 
 impl Watchdog {
     /// From now on, the first request has the header timeout to arrive.
-    pub(crate) fn new(
-        activity: Arc<Activity>,
-        header_timeout: Duration,
-        idle_timeout: Duration,
-        times_heads: bool,
-    ) -> Self {
+    pub(crate) fn new(activity: Arc<Activity>, config: &ServerConfig, times_heads: bool) -> Self {
+        let round = (config.idle_timeout / 4).min(config.body_timeout / 8);
+        let least = u64::from(config.min_rate) * round.as_millis() as u64 / 1_000;
         Self {
             activity,
-            header_timeout,
-            quarter: idle_timeout / 4,
-            alarm: Box::pin(sleep(header_timeout)),
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+            body_timeout: config.body_timeout,
+            round,
+            least,
+            alarm: Box::pin(sleep(config.header_timeout)),
             in_head: true,
             times_heads,
-            quiet_quarters: 0,
+            quiet_rounds: 0,
+            slow_rounds: 0,
             seen_begun: 0,
+            seen_moved: 0,
+            is_slow: false,
         }
     }
 
@@ -54,6 +62,11 @@ impl Watchdog {
     pub(crate) fn is_in_head(&self) -> bool {
         // A head that arrived just now has a handler already, whom nobody may cut.
         self.in_head && self.activity.begun() == self.seen_begun
+    }
+
+    /// Whether it is closed for a peer that does not move: there is nothing to wait for.
+    pub(crate) const fn is_slow(&self) -> bool {
+        self.is_slow
     }
 
     /// Whether a request is in flight.
@@ -72,10 +85,10 @@ impl Watchdog {
         if begun != self.seen_begun {
             // A head arrived whole: the alarm that was set for it has no meaning any more.
             self.seen_begun = begun;
-            self.quiet_quarters = 0;
+            self.quiet_rounds = 0;
             if self.in_head {
                 self.in_head = false;
-                self.alarm.set(sleep(self.quarter));
+                self.alarm.set(sleep(self.round));
             }
         }
         if !self.in_head
@@ -91,35 +104,32 @@ impl Watchdog {
             if self.in_head {
                 return Poll::Ready(());
             }
-            self.quiet_quarters = if self.activity.is_busy() { 0 } else { self.quiet_quarters + 1 };
-            if self.quiet_quarters > 4 {
-                return Poll::Ready(());
+            if self.activity.is_busy() {
+                self.quiet_rounds = 0;
+                if self.has_been_slow() {
+                    self.is_slow = true;
+                    return Poll::Ready(());
+                }
+                // Polled once more, the connection says anew whether it waits for its peer.
+                cx.waker().wake_by_ref();
+            } else {
+                self.slow_rounds = 0;
+                self.quiet_rounds += 1;
+                // The first may have begun at any time.
+                if self.round * (self.quiet_rounds - 1) >= self.idle_timeout {
+                    return Poll::Ready(());
+                }
             }
-            self.alarm.set(sleep(self.quarter));
+            self.alarm.set(sleep(self.round));
         }
     }
-}
 
-/// A stream that tells when bytes come.
-#[derive(Debug)]
-pub(crate) struct Watched<T> {
-    pub(crate) inner: T,
-    pub(crate) activity: Arc<Activity>,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.note_bytes();
-        }
-        Poll::Ready(Ok(()))
+    /// Whether the peer has had to move for as long as a body may take, and has hardly done so.
+    fn has_been_slow(&mut self) -> bool {
+        let moved = self.activity.moved();
+        let before = std::mem::replace(&mut self.seen_moved, moved);
+        let is_slow = self.activity.take_waiting() && moved - before < self.least;
+        self.slow_rounds = if is_slow { self.slow_rounds + 1 } else { 0 };
+        self.round * self.slow_rounds >= self.body_timeout
     }
 }
-
-forward_writes!(Watched);
