@@ -10,3 +10,4 @@ mod raw;
 mod runtimes;
 mod server;
 mod tls;
+mod upgrades;
