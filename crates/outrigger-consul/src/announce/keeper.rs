@@ -1,11 +1,12 @@
 //! The loop that keeps a registration true.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outrigger_core::{Event, InstanceId, RegistrationState};
 use outrigger_discovery::{Check, Registration, RegistryError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::payload::{self, Comparison, Standing};
@@ -36,6 +37,9 @@ pub(super) struct Keeper {
     stood: bool,
     // Another process took our place at our own address.
     yielded: bool,
+    // The start whose place we took: an agent that comes back without its last minute names it
+    // again, and it is not somebody who came after us.
+    before: Option<Arc<str>>,
     in_maintenance: bool,
     beat_at: Instant,
     verify_at: Instant,
@@ -51,6 +55,15 @@ type Turn = Result<(), RegistryError>;
 struct Beat<'a> {
     status: &'static str,
     output: &'a str,
+}
+
+/// A check as the agent has it, as far as it is looked at.
+#[derive(Deserialize)]
+struct CheckNow {
+    #[serde(rename = "ServiceID", default)]
+    service_id: String,
+    #[serde(rename = "Status", default)]
+    status: String,
 }
 
 impl Keeper {
@@ -75,6 +88,7 @@ impl Keeper {
             stands: false,
             stood: false,
             yielded: false,
+            before: None,
             in_maintenance: false,
             beat_at: now,
             verify_at: now,
@@ -227,6 +241,10 @@ impl Keeper {
     }
 
     async fn register(&mut self, wish: &Wish) -> Turn {
+        if !self.stood {
+            self.before =
+                self.standing().await.ok().flatten().and_then(|s| s.boot().map(Into::into));
+        }
         let body =
             payload::body(&self.registration, &self.id, &self.boot, wish.status, self.replaced);
         let ask = Ask::put("the registration", "/v1/agent/service/register")
@@ -287,26 +305,26 @@ impl Keeper {
     async fn verify(&mut self) -> Turn {
         self.verify_at = self.client.now() + self.client.config.verify_every;
         self.verified = self.verified.wrapping_add(1);
-        let ask = Ask::get("our registration", "/v1/agent/service")
-            .segment(self.id.as_str())
-            .needs(format!("service \"{}\" read", self.registration.service))
-            .may_miss();
-        let answered = self.client.ask(&self.lane, &ask, self.patience()).await?;
-        if !answered.found {
+        let Some(standing) = self.standing().await? else {
             tracing::warn!(instance = %self.id, "registration lost by the agent");
             (self.stands, self.yielded) = (false, false);
             return Ok(());
-        }
-        let standing: Standing = answer::read(&answered.body).map_err(|wrong| {
-            RegistryError::Answer { what: ask.what, class: wrong.class, source: wrong.source }
-        })?;
+        };
         match standing.compare(&self.registration, &self.boot) {
             Comparison::Same => self.yielded = false,
             Comparison::Changed => {
                 tracing::warn!(instance = %self.id, "registration changed by somebody else");
                 (self.stands, self.yielded) = (false, false);
             }
-            Comparison::Replaced => {
+            Comparison::Other if self.before.as_deref() == standing.boot() => {
+                tracing::warn!(instance = %self.id, "an earlier registration is back");
+                (self.stands, self.yielded) = (false, false);
+            }
+            Comparison::Other if self.yielded && self.is_abandoned().await? => {
+                tracing::warn!(instance = %self.id, "whoever took over is gone");
+                (self.stands, self.yielded) = (false, false);
+            }
+            Comparison::Other => {
                 // Written over by whoever came later at the same address: it serves there now.
                 if !self.yielded {
                     tracing::warn!(instance = %self.id, "registration taken over at our address");
@@ -326,6 +344,33 @@ impl Keeper {
             self.verify_catalogue().await;
         }
         Ok(())
+    }
+
+    /// What stands under our id, if anything.
+    async fn standing(&self) -> Result<Option<Standing>, RegistryError> {
+        let ask = Ask::get("our registration", "/v1/agent/service")
+            .segment(self.id.as_str())
+            .needs(format!("service \"{}\" read", self.registration.service))
+            .may_miss();
+        let answered = self.client.ask(&self.lane, &ask, self.patience()).await?;
+        if !answered.found {
+            return Ok(None);
+        }
+        answer::read(&answered.body).map(Some).map_err(|wrong| unread(&ask, wrong))
+    }
+
+    /// Whether nobody keeps alive what stands under our id: a check of it is critical.
+    async fn is_abandoned(&self) -> Result<bool, RegistryError> {
+        let filter = format!("ServiceID == {:?}", self.id.as_str());
+        let ask = Ask::get("the checks of our registration", "/v1/agent/checks")
+            .param("filter", &filter)
+            .needs(format!("service \"{}\" read", self.registration.service));
+        let answered = self.client.ask(&self.lane, &ask, self.patience()).await?;
+        let checks: HashMap<String, CheckNow> =
+            answer::read(&answered.body).map_err(|wrong| unread(&ask, wrong))?;
+        Ok(checks
+            .values()
+            .any(|check| check.service_id == self.id.as_str() && check.status == "critical"))
     }
 
     /// The agent may have us, and still not get us into the catalogue: its own token decides.
@@ -395,6 +440,10 @@ impl Keeper {
         let ttl = self.registration.ttl().unwrap_or(Duration::from_secs(30));
         (ttl / 3).min(self.client.config.timeout)
     }
+}
+
+fn unread(ask: &Ask, wrong: answer::Refused) -> RegistryError {
+    RegistryError::Answer { what: ask.what, class: wrong.class, source: wrong.source }
 }
 
 /// The same once more, for another who waits: errors with a cause are not `Clone`.

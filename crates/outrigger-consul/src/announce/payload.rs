@@ -197,21 +197,26 @@ pub(super) enum Comparison {
     Same,
     /// Ours, with something changed.
     Changed,
-    /// Another process registered the same id, at our own address: it has taken our place.
-    Replaced,
+    /// Another process stands under the same id, at our own address.
+    Other,
     /// Another process registered the same id for another address.
     Clashes,
 }
 
 impl Standing {
+    /// The start of the process that wrote it.
+    pub(super) fn boot(&self) -> Option<&str> {
+        self.meta.as_ref()?.get("outrigger-boot").map(String::as_str)
+    }
+
     /// Compares what stands with what was written.
     pub(super) fn compare(&self, registration: &Registration, boot: &str) -> Comparison {
         let nothing = BTreeMap::new();
         let meta_now = self.meta.as_ref().unwrap_or(&nothing);
         let address = registration.address.map(|address| address.to_string()).unwrap_or_default();
         let same_place = self.port == i64::from(registration.port) && self.address == address;
-        if meta_now.get("outrigger-boot").is_some_and(|theirs| theirs != boot) {
-            return if same_place { Comparison::Replaced } else { Comparison::Clashes };
+        if self.boot().is_some_and(|theirs| theirs != boot) {
+            return if same_place { Comparison::Other } else { Comparison::Clashes };
         }
         let wanted = meta(registration, boot);
         let same_meta = wanted.len() == meta_now.len()
@@ -305,7 +310,7 @@ mod tests {
     #[test]
     fn another_process_under_our_id_is_told_from_a_change() {
         let other = |now: &mut serde_json::Value| now["Meta"]["outrigger-boot"] = "0ther".into();
-        assert_eq!(standing(other), Comparison::Replaced);
+        assert_eq!(standing(other), Comparison::Other);
         let elsewhere = |now: &mut serde_json::Value| {
             other(now);
             now["Port"] = 81.into();
