@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `outrigger demo` | shows a small fleet under trouble and reports which promises were kept |
 //! | `outrigger dev` | runs a Consul-compatible agent for development |
+//! | `outrigger sidecar` | stands beside a program of any language: its way into the fleet |
 //! | `outrigger policy` | checks policies, looks into them, puts them into Consul's KV and takes them back |
 
 mod cli;
@@ -20,6 +21,7 @@ mod paint;
 mod policy;
 mod print;
 mod run;
+mod sidecar;
 
 pub use exit::Exit;
 pub use run::run;

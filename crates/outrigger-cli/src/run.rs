@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::{Exit, demo, dev, logs, policy, print};
+use crate::{Exit, demo, dev, logs, policy, print, sidecar};
 
 /// Runs the command line and says how it ended. Prints to stdout what is the result, and
 /// everything else to stderr.
@@ -20,7 +20,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     logs::start();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = match &cli.command {
+        // Its requests run on threads of their own; the rest is little.
+        Command::Sidecar(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             print::error(&anyhow::Error::new(error).context("no runtime can be started"));
@@ -31,6 +36,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         match cli.command {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Dev(arguments) => dev::run(arguments).await,
+            Command::Sidecar(arguments) => sidecar::run(*arguments).await,
             Command::Policy(command) => Ok(policy::run(command).await),
         }
     });

@@ -1,11 +1,14 @@
 //! The stages of a sidecar.
 
 mod running;
+mod surface;
 
 use std::sync::Arc;
 
 use outrigger::Fleet;
-use outrigger::core::ServiceName;
+use outrigger::admin::Events;
+use outrigger::core::{Clock, ServiceName};
+use outrigger::tower::TokioClock;
 
 use crate::config::Registry;
 use crate::correlate::Correlation;
@@ -28,7 +31,7 @@ pub struct Bound {
     config: Config,
     listeners: Listeners,
     fleet: Fleet,
-    believed: Believed,
+    events: Arc<Events>,
     own: OwnPlaces,
 }
 
@@ -48,8 +51,9 @@ impl Sidecar {
         let listeners = Listeners::claim(&config)?;
         let own = OwnPlaces::of(&listeners.addresses);
         let believed = Believed::new(config.trust.clone());
-        let fleet = join(&config, &believed, &own).await?;
-        Ok(Bound { config, listeners, fleet, believed, own })
+        let events = Events::new(TokioClock::new().wall());
+        let fleet = join(&config, &believed, &own, &events).await?;
+        Ok(Bound { config, listeners, fleet, events, own })
     }
 }
 
@@ -81,7 +85,7 @@ impl Bound {
     /// # Cancel safety
     /// Dropped before it answers, nothing is left behind.
     pub async fn start(self) -> Result<Running, SidecarError> {
-        let Self { config, listeners, fleet, believed, own } = self;
+        let Self { config, listeners, fleet, events, own } = self;
         let workers = Workers::start(config.workers).map_err(SidecarError::Worker)?;
         let correlation = Arc::new(Correlation::new());
         let upstreams = config.upstreams.iter().map(|upstream| upstream.service.clone());
@@ -98,7 +102,7 @@ impl Bound {
             config,
             listeners,
             fleet,
-            believed,
+            events,
             workers,
             correlation,
             shared,
@@ -111,6 +115,7 @@ async fn join(
     config: &Config,
     believed: &Believed,
     own: &OwnPlaces,
+    events: &Arc<Events>,
 ) -> Result<Fleet, SidecarError> {
     let unnamed = || ServiceName::new("unknown").expect("a constant that is a name");
     let service = config.service.clone().unwrap_or_else(unnamed);
@@ -121,6 +126,8 @@ async fn join(
         .notice(config.notice)
         .drain(config.drain)
         .health_path(None)
+        .without_admin()
+        .observer(events.observer(service.as_str(), Arc::new(TokioClock::new())))
         .trust(believed.of_traces())
         .continue_traces(!believed.is_edge())
         .never(move |address| own.contains(address));

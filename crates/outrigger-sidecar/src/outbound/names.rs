@@ -89,11 +89,6 @@ impl Names {
             || self.listed.load().contains(service)
             || self.fleet.is_fixed(service)
     }
-
-    /// Whether the registry lists a service now.
-    pub(crate) fn is_listed(&self, service: &ServiceName) -> bool {
-        self.listed.load().contains(service)
-    }
 }
 
 impl Drop for Names {

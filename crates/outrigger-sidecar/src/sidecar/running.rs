@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use outrigger::admin::Events;
 use outrigger::http::{Drained, Peer, Server, ServerConfig};
 use outrigger::tower::RefuseLayer;
 use outrigger::{Fleet, ServeError, Share};
@@ -11,11 +12,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tower_layer::Layer;
 
+use super::surface::{Shown, Surfaces};
 use crate::correlate::Correlation;
 use crate::inbound::Forward;
 use crate::listeners::{Claimed, Listeners, SocketFile};
 use crate::outbound::{Outbound, Shared};
-use crate::trust::Believed;
 use crate::workers::Workers;
 use crate::{Addresses, Config, Place, SidecarError, UpstreamKind};
 
@@ -24,7 +25,7 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) listeners: Listeners,
     pub(super) fleet: Fleet,
-    pub(super) believed: Believed,
+    pub(super) events: Arc<Events>,
     pub(super) workers: Workers,
     pub(super) correlation: Arc<Correlation>,
     pub(super) shared: Arc<Shared>,
@@ -42,6 +43,7 @@ pub struct Running {
     open: Mutex<Option<Open>>,
     outbound: Mutex<JoinSet<Drained>>,
     stop: watch::Sender<bool>,
+    surfaces: Surfaces,
     _socket: Option<SocketFile>,
     workers: Workers,
 }
@@ -55,8 +57,7 @@ struct Open {
 
 impl Running {
     pub(super) fn start(parts: Parts) -> Result<Self, SidecarError> {
-        let Parts { config, listeners, fleet, believed, workers, correlation, shared } = parts;
-        let _ = believed;
+        let Parts { config, listeners, fleet, events, workers, correlation, shared } = parts;
         let (stop, _) = watch::channel(false);
         let mut outbound = JoinSet::new();
         let mut socket = None;
@@ -98,6 +99,12 @@ impl Running {
                 UpstreamKind::Tcp => {}
             }
         }
+        let shown = Shown {
+            fleet: fleet.clone(),
+            addresses: listeners.addresses.clone(),
+            correlation: Arc::clone(&correlation),
+        };
+        let surfaces = Surfaces::serve(shown, events, listeners.admin, listeners.probe)?;
         Ok(Self {
             config,
             addresses: listeners.addresses,
@@ -107,6 +114,7 @@ impl Running {
             open: Mutex::new(None),
             outbound: Mutex::new(outbound),
             stop,
+            surfaces,
             _socket: socket,
             workers,
         })
@@ -202,6 +210,7 @@ impl Running {
         self.stop.send_replace(true);
         let mut outbound = std::mem::take(&mut *lock(&self.outbound));
         while outbound.join_next().await.is_some() {}
+        self.surfaces.stop().await;
         self.fleet.shutdown(Duration::from_secs(2)).await;
     }
 }
