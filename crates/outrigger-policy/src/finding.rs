@@ -3,6 +3,7 @@
 mod render;
 mod rule;
 
+pub(crate) use render::excerpt;
 pub use rule::{Rule, Severity, UnknownRule};
 
 use std::fmt;

@@ -36,6 +36,7 @@
 //! | run an owner's expectations | [`Parsed::run_tests`] |
 //! | bring a file into its one form | [`format()`] |
 //! | complete in an editor, look up a key | [`schema`], [`reference()`], `docs/policy.md` |
+//! | read another file in the same way | [`Written`], [`nearest`] |
 //!
 //! A policy built in code is a [`Policy`] as well: change its default and compile it.
 
@@ -57,6 +58,7 @@ mod tombstone;
 mod tree;
 mod trial;
 mod view;
+mod written;
 
 pub use diff::{Change, Difference};
 pub use document::{reference, schema};
@@ -78,6 +80,8 @@ pub use plan::{
 };
 pub use pretty::{FormatError, format};
 pub use read::Parsed;
+pub use scalar::nearest;
 pub use source::{Format, Place, version_of};
 pub use tombstone::{TOMBSTONE, is_tombstone};
 pub use trial::{TestOutcome, TestReport};
+pub use written::{Written, WrittenValue};

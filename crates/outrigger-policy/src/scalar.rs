@@ -162,8 +162,9 @@ pub(crate) fn is_trap(text: &str) -> bool {
     word || sexagesimal || grouped || based
 }
 
-/// The word nearest to one that is not known, if any is near.
-pub(crate) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+/// The word nearest to one that is not known, if any is near: a typing error, not another word.
+#[must_use]
+pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let word: Vec<char> = word.chars().take(65).flat_map(char::to_lowercase).collect();
     if word.len() > 64 || word.is_empty() {
         return None;

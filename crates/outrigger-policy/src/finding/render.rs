@@ -74,6 +74,20 @@ impl Finding {
     }
 }
 
+/// The line of a place with marks under what is meant, between the edges that findings have.
+pub(crate) fn excerpt(source: &Source, place: &Place) -> String {
+    struct Excerpt<'s>(&'s Source, &'s Place);
+    impl fmt::Display for Excerpt<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let Self(source, place) = self;
+            let gutter = place.line.to_string().len();
+            writeln!(f, "{:gutter$} |", "")?;
+            snippet(source, place, "", '^', gutter, true, f)
+        }
+    }
+    if place.line == 0 { String::new() } else { Excerpt(source, place).to_string() }
+}
+
 /// A line of the file with marks under what is meant.
 fn snippet(
     source: &Source,
