@@ -34,11 +34,12 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  outrigger dev\n  outrigger dev --listen 127.0.0.1:0 \
         --state dev.json\n\nIt is for laptops and tests: one process, no replication, no gossip.")]
     Dev(DevArgs),
-    /// Stand beside a program of any language: its way into the fleet, and to others.
-    #[command(after_help = "Examples:\n  outrigger sidecar --service orders --port 8080\n  \
-        outrigger sidecar --service orders          (outbound traffic only)\n\nExit codes: 0 ended \
-        in order, 2 bad input, 3 a port is taken, 130 interrupted.")]
-    Sidecar(Box<sidecar::SidecarArgs>),
+    /// Run a program of any language with its sidecar, and end as it does.
+    #[command(after_help = sidecar::RUN_HELP)]
+    Run(sidecar::RunArgs),
+    /// Run a sidecar without a program of its own: the second container.
+    #[command(after_help = sidecar::SIDECAR_HELP)]
+    Sidecar(sidecar::SettingsArgs),
     /// Check policies, look into them, and put them in force.
     #[command(subcommand, arg_required_else_help = true)]
     Policy(policy::PolicyCommand),

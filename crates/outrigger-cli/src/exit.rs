@@ -16,6 +16,8 @@ pub enum Exit {
     Unreachable,
     /// 130: interrupted.
     Interrupted,
+    /// That of a program that was run: its own code, or 128 and the number of its signal.
+    Program(u8),
 }
 
 impl From<Exit> for u8 {
@@ -26,6 +28,7 @@ impl From<Exit> for u8 {
             Exit::Usage => 2,
             Exit::Unreachable => 3,
             Exit::Interrupted => 130,
+            Exit::Program(code) => code,
         }
     }
 }

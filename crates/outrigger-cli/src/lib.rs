@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `outrigger demo` | shows a small fleet under trouble and reports which promises were kept |
 //! | `outrigger dev` | runs a Consul-compatible agent for development |
-//! | `outrigger sidecar` | stands beside a program of any language: its way into the fleet |
+//! | `outrigger run` | runs a program of any language with its sidecar |
+//! | `outrigger sidecar` | the same without a program: the second container |
 //! | `outrigger policy` | checks policies, looks into them, puts them into Consul's KV and takes them back |
 
 mod cli;

@@ -15,8 +15,8 @@ mod write;
 
 use serde_json::Value;
 
+use crate::Exit;
 use crate::cli::policy::PolicyCommand;
-use crate::{Exit, print};
 
 pub(crate) use ended::Ended;
 
@@ -34,18 +34,27 @@ pub(crate) async fn run(command: PolicyCommand) -> Exit {
         PolicyCommand::History(arguments) => history::list(&arguments).await,
         PolicyCommand::Rollback(arguments) => history::roll_back(&arguments).await,
     };
-    ended.unwrap_or_else(|ended| {
-        say(&ended);
-        ended.exit
-    })
+    ended.unwrap_or_else(|ended| ended.say())
 }
 
-/// Prints why, and what to do about it.
-fn say(ended: &Ended) {
-    print::error(&ended.error);
-    if let Some(help) = &ended.help {
-        print::note(&format!("  help: {help}"));
+/// Whether policies hold, as whoever obeys them reads them; prints what is wrong with them.
+pub(crate) fn hold(names: &[String]) -> bool {
+    let files = match input::expand(names) {
+        Ok(files) => files,
+        Err(ended) => {
+            ended.say();
+            return false;
+        }
+    };
+    let mut all = true;
+    for file in files {
+        let parsed = input::Input::read(&file).and_then(|input| input.parsed());
+        if let Err(ended) = parsed {
+            ended.say();
+            all = false;
+        }
     }
+    all
 }
 
 /// One JSON document, for people as well as for programs.

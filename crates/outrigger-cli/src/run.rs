@@ -22,7 +22,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     logs::start();
     let mut builder = match &cli.command {
         // Its requests run on threads of their own; the rest is little.
-        Command::Sidecar(_) => tokio::runtime::Builder::new_current_thread(),
+        Command::Run(_) | Command::Sidecar(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = match builder.enable_all().build() {
@@ -36,7 +36,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         match cli.command {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Dev(arguments) => dev::run(arguments).await,
-            Command::Sidecar(arguments) => sidecar::run(*arguments).await,
+            Command::Run(arguments) => Ok(sidecar::run_program(arguments).await),
+            Command::Sidecar(arguments) => Ok(sidecar::run(arguments).await),
             Command::Policy(command) => Ok(policy::run(command).await),
         }
     });

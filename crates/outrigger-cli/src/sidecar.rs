@@ -1,53 +1,72 @@
-//! `outrigger sidecar`: the second container of a service.
+//! `outrigger sidecar`, and `outrigger run`: the same with a program.
 
-use anyhow::Result;
-use outrigger_sidecar::{Sidecar, SidecarError};
+mod child;
+mod given;
 
-use crate::cli::sidecar::SidecarArgs;
-use crate::dev::interrupted;
+use std::sync::Arc;
+
+use anyhow::Error;
+use outrigger_sidecar::{Mode, Sidecar, SidecarError};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) use child::run as run_program;
+
+use crate::cli::sidecar::SettingsArgs;
+use crate::policy::Ended;
 use crate::{Exit, print};
+use given::Read;
 
-/// Serves until SIGINT or SIGTERM, and drains.
-pub(crate) async fn run(arguments: SidecarArgs) -> Result<Exit> {
-    let config = match arguments.config() {
-        Ok(config) => config,
-        Err(why) => {
-            print::note(&format!("error: {why}"));
-            return Ok(Exit::Usage);
-        }
+/// Serves until it is told to end.
+pub(crate) async fn run(arguments: SettingsArgs) -> Exit {
+    let ended = match given::read(Mode::Sidecar, &arguments, &[]) {
+        Ok(Read::Checked(exit)) => return exit,
+        Ok(Read::Settings(settings)) => serve(*settings).await,
+        Err(ended) => Err(ended),
     };
-    match serve(config).await {
-        Ok(exit) => Ok(exit),
-        Err(error) => {
-            let exit = if error.is_usage() { Exit::Usage } else { Exit::Unreachable };
-            print::error(&error.into());
-            Ok(exit)
-        }
-    }
+    ended.unwrap_or_else(|ended| ended.say())
 }
 
-async fn serve(config: outrigger_sidecar::Config) -> Result<Exit, SidecarError> {
-    let bound = Sidecar::bind(config).await?;
+async fn serve(given: given::Settled) -> Result<Exit, Ended> {
+    // Before anything is claimed: from here on, a signal ends it in order.
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let signals = kinds.map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)] = signals else {
+        return Err(Ended::unreachable(anyhow::anyhow!("signals cannot be listened to")));
+    };
+    let mut config = given.settings.config(None);
+    config.settings = Some(given.rules);
+    let bound = Sidecar::bind(config).await.map_err(ended)?;
     for line in bound.moved() {
         print::note(line);
     }
     print::result(&bound.addresses().to_string());
-    let running = bound.start().await?;
-    let ended = async {
-        running.open().await?;
-        Ok::<_, SidecarError>(interrupted().await)
+    let running = bound.start().await.map_err(ended)?;
+    running.open().await.map_err(ended)?;
+    let exit = tokio::select! {
+        _ = terminate.recv() => Exit::Done,
+        _ = hang_up.recv() => Exit::Done,
+        _ = interrupt.recv() => Exit::Interrupted,
     };
-    // A signal that comes while it opens ends it too: `open` waits for nobody but ourselves.
-    let ended = ended.await?;
+    let in_order = async {
+        running.drain().await;
+        running.stop().await;
+    };
     tokio::select! {
-        _ = running.drain() => {}
-        // Whoever asks twice does not want to wait.
-        _ = interrupted() => print::note("cut short"),
+        () = in_order => {}
+        // Whoever presses it twice does not want to wait.
+        _ = interrupt.recv() => return Ok(Exit::Interrupted),
     }
-    running.stop().await;
-    // Ended in order, whichever signal asked for it.
-    Ok(match ended {
-        Exit::Interrupted => Exit::Interrupted,
-        _ => Exit::Done,
-    })
+    Ok(exit)
+}
+
+/// How a sidecar that does not start ends the program.
+fn ended(error: SidecarError) -> Ended {
+    let is_usage = error.is_usage();
+    let error = Error::new(error);
+    if is_usage { Ended::usage(error) } else { Ended::unreachable(error) }
+}
+
+/// Where lines for people go.
+fn say() -> outrigger_sidecar::Say {
+    Arc::new(|text| print::note(text))
 }

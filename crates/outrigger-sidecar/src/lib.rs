@@ -30,21 +30,34 @@
 //! how services are named, whom it believes, and what it never does.
 
 mod addresses;
+mod child;
 mod config;
 mod correlate;
+mod environment;
 mod error;
 mod inbound;
 mod listeners;
 mod outbound;
+mod project;
+mod settings;
 mod sidecar;
+mod supervise;
 mod trust;
 mod workers;
 
 pub use addresses::Addresses;
+pub use child::{Ended, StartError};
 pub use config::{
     Application, Config, Listen, Network, Place, Registry, Trust, Unknown, Upstream, UpstreamKind,
     host_and_port,
 };
 pub use correlate::Correlation;
+pub use environment::{Environment, Facts, url_variable};
 pub use error::SidecarError;
+pub use project::{Guess, Guessed, look};
+pub use settings::{
+    DEFAULT_ADMIN, DEFAULT_DRAIN, DEFAULT_OUTBOUND, Given, KEYS, Key, Mode, Origin, Problem,
+    Setting, Settings, SettingsError, Told, rules,
+};
 pub use sidecar::{Bound, Running, Sidecar};
+pub use supervise::{Run, RunError, START_LIMIT, Say, Twin};

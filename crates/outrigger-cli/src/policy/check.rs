@@ -20,8 +20,7 @@ pub(super) fn run(arguments: &CheckArgs) -> Result<Exit, Ended> {
             Ok(input) => reports.push(checked(&input, &arguments.strict)),
             Err(ended) => {
                 // The others are worth a look all the same.
-                super::say(&ended);
-                exit = ended.exit;
+                exit = ended.say();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use outrigger::consul::ConfigError;
 use outrigger::discovery::RegistryError;
 
-use crate::Exit;
+use crate::{Exit, print};
 
 /// Why a command ended early, and with which code.
 #[derive(Debug)]
@@ -38,6 +38,15 @@ impl Ended {
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Prints why, and what to do about it; how the program ends.
+    pub(crate) fn say(&self) -> Exit {
+        print::error(&self.error);
+        if let Some(help) = &self.help {
+            print::note(&format!("  help: {help}"));
+        }
+        self.exit
     }
 
     /// Adds what it was about.

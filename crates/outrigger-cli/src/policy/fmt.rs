@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &FmtArgs) -> Result<Exit, Ended> {
             Ok(is_same) => others += usize::from(!is_same),
             Err(ended) => {
                 // The others are worth their form all the same.
-                super::say(&ended);
+                ended.say();
                 exit = ended.exit;
             }
         }
