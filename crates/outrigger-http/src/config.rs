@@ -110,6 +110,9 @@ pub struct ServerConfig {
     pub max_head_bytes: u32,
     /// Most headers of a request. 1 to 1,000. Default 100.
     pub max_headers: u32,
+    /// Whether paths are brought into their [normal form](outrigger_core::NormalPath), and those
+    /// that have none are refused, so that rules and the service see one path. Default true.
+    pub normal_paths: bool,
     /// Most connections at once; more wait in the kernel's backlog. 1 to 1,048,576. Default 16,384.
     pub max_connections: u32,
     /// Most streams at once on one HTTP/2 connection. 1 to 65,536. Default 200.
@@ -128,6 +131,7 @@ impl Default for ServerConfig {
             min_rate: 128,
             max_head_bytes: 65_536,
             max_headers: 100,
+            normal_paths: true,
             max_connections: 16_384,
             max_streams: 200,
             drain: Duration::from_secs(30),
@@ -214,7 +218,7 @@ mod tests {
         assert_eq!(server.header_timeout, Duration::from_secs(10));
         assert_eq!(server.idle_timeout, Duration::from_secs(75));
         assert_eq!(server.body_timeout, Duration::from_secs(30));
-        assert_eq!(server.min_rate, 128);
+        assert_eq!((server.min_rate, server.normal_paths), (128, true));
         assert_eq!((server.max_headers, server.max_head_bytes), (100, 65_536));
         assert_eq!((server.max_connections, server.max_streams), (16_384, 200));
         assert_eq!(server.drain, Duration::from_secs(30));

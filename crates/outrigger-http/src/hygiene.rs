@@ -1,9 +1,13 @@
 //! What of a head may cross from one connection to another.
 
+mod arrival;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 use http_body::Body;
+
+pub use arrival::Arrival;
 
 /// What one pass over a head found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -54,6 +54,7 @@ mod tunnel;
 mod upgrade;
 
 pub use config::{ConfigError, PoolConfig, ServerConfig};
+pub use hygiene::Arrival;
 pub use pool::{OutboundBody, Pool, PoolBody, PoolStats, ResponseFuture};
 pub use server::{Drained, Peer, Server};
 pub use tls::{ClientTls, TlsError};

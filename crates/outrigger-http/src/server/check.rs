@@ -4,6 +4,8 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
+use outrigger_core::NormalPath;
+
 use super::refused::Refused;
 
 /// Judges heads; one for each connection.
@@ -11,6 +13,7 @@ use super::refused::Refused;
 pub(crate) struct Check {
     pub(crate) is_http2: bool,
     pub(crate) max_headers: u32,
+    pub(crate) normal_paths: bool,
 }
 
 /// What one pass over the headers found.
@@ -22,11 +25,16 @@ struct Found {
 
 impl Check {
     /// Refuses what two readers could understand differently; brings the rest into one form: the
-    /// authority of an absolute target is what `Host` says.
+    /// authority of an absolute target is what `Host` says, and a path has its normal form.
     ///
-    /// Cost: one pass over the names of the headers, and one over the host.
+    /// Cost: one pass over the names of the headers, one over the host and one over the path.
     #[inline]
     pub(crate) fn request<B>(&self, request: &mut Request<B>) -> Result<(), Refused> {
+        self.head(request)?;
+        if self.normal_paths { normalize(request) } else { Ok(()) }
+    }
+
+    fn head<B>(&self, request: &mut Request<B>) -> Result<(), Refused> {
         let found = scan(request.headers());
         if found.has_twin {
             return Err(Refused::TWIN);
@@ -75,6 +83,29 @@ fn scan(headers: &HeaderMap) -> Found {
         }
     }
     found
+}
+
+/// Has the path in its normal form from here on; the query stays as it is.
+fn normalize<B>(request: &mut Request<B>) -> Result<(), Refused> {
+    let uri = request.uri();
+    let path = uri.path();
+    // `*`, and the authority of CONNECT.
+    if !path.starts_with('/') {
+        return Ok(());
+    }
+    let normal = NormalPath::new(path).map_err(|_| Refused::NO_NORMAL_PATH)?;
+    if normal.as_str() == path {
+        return Ok(());
+    }
+    let target = match uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal.as_str().to_owned(),
+    };
+    let target = PathAndQuery::try_from(target).map_err(|_| Refused::NO_NORMAL_PATH)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.path_and_query = Some(target);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Refused::BAD_TARGET)?;
+    Ok(())
 }
 
 /// A target that is a path: `*` for OPTIONS only.
@@ -189,6 +220,61 @@ fn is_host(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Spellings of one path that somebody, somewhere, reads as another.
+    fn spellings() -> Vec<String> {
+        let middles = [
+            "/", "//", "/./", "/../", "/%2e/", "/%2E%2e/", "/.%2e/", "%2f", "%2F", "%5c", "\\", ";",
+            "/..;/", "/.;x/", "%00", "%252e%252e", "%252f", "%20", "%09", "%", "%zz", "/...", "~",
+            "%7e", "%61", "%41", ":", "@", "+", "=", "&", "$", "!", "'", "(", ")", "*", ",", "[", "]",
+            "|", "^", "`", "{", "}", "\"", "<", ">", "caf%c3%a9", "%ff", "%2e", ".", "..", "%3b", "%3f",
+            "%23", "%25",
+        ];
+        let mut paths = Vec::new();
+        for prefix in ["", "/", "/public", "/public/", "/%70ublic/..", "/public/."] {
+            for middle in middles {
+                for suffix in ["admin", "admin/", "%61dmin?q=/../%2e"] {
+                    paths.push(format!("{prefix}{middle}{suffix}"));
+                }
+            }
+        }
+        paths
+    }
+
+    #[test]
+    fn rules_and_services_see_one_path() {
+        let (mut passed, mut refused) = (0, 0);
+        for is_http2 in [false, true] {
+            let check = Check { is_http2, max_headers: 100, normal_paths: true };
+            for spelt in spellings() {
+                let Ok(uri) = format!("http://stock{spelt}").parse::<Uri>() else { continue };
+                if uri.authority().is_none_or(|authority| authority != "stock") {
+                    continue;
+                }
+                let mut request = Request::new(());
+                *request.uri_mut() = uri.clone();
+                if is_http2 {
+                    *request.version_mut() = Version::HTTP_2;
+                }
+                request.headers_mut().insert(HOST, HeaderValue::from_static("stock"));
+                let wanted = NormalPath::new(uri.path());
+                match (check.request(&mut request), wanted) {
+                    (Ok(()), Ok(wanted)) => {
+                        passed += 1;
+                        let path = request.uri().path();
+                        assert_eq!(path, wanted.as_str(), "{spelt}");
+                        let again = NormalPath::new(path).expect("normal already");
+                        assert_eq!(again.as_str(), path, "{spelt} is normal for who looks again");
+                        assert_eq!(request.uri().query(), uri.query(), "{spelt}");
+                    }
+                    (Err(_), Err(_)) => refused += 1,
+                    (found, wanted) => panic!("{spelt}: {found:?} and {wanted:?}"),
+                }
+            }
+        }
+        assert!(passed + refused >= 500, "{passed} + {refused}");
+        println!("promise 44: {passed} spellings passed in one form, {refused} refused, 0 bypass");
+    }
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_or_without_a_port() {

@@ -148,7 +148,8 @@ async fn run<T, S, B>(
 {
     let activity = Arc::new(Activity::default());
     let watchdog = Watchdog::new(Arc::clone(&activity), config, !is_http2);
-    let check = Check { is_http2, max_headers: config.max_headers };
+    let (max_headers, normal_paths) = (config.max_headers, config.normal_paths);
+    let check = Check { is_http2, max_headers, normal_paths };
     let service = Requests { service, activity: Arc::clone(&activity), check };
     if is_http2 {
         let connection = http2::Builder::new(TokioExecutor::new())

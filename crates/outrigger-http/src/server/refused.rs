@@ -25,6 +25,7 @@ impl Refused {
     pub(crate) const BAD_CHUNK: Self = Self::bad("a chunk that is none");
     pub(crate) const BAD_TRAILER: Self = Self::bad("a trailer that may only be a header");
     pub(crate) const BAD_HOST: Self = Self::bad("not exactly one valid host");
+    pub(crate) const NO_NORMAL_PATH: Self = Self::bad("a path that two readers could read as two");
     pub(crate) const TWO_HOSTS: Self = Self::bad("a Host that is not the authority");
     pub(crate) const TWIN: Self = Self::bad("a framing header spelt with an underscore");
     pub(crate) const HEAD_TOO_LARGE: Self = Self { status: 431, why: "a head over the bounds" };

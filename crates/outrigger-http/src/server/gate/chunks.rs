@@ -13,6 +13,7 @@ pub(crate) struct Chunks {
     digits: u8,
     /// Bytes of extensions and of trailers so far.
     extras: u32,
+    trailers: u8,
     /// The name of the present trailer, as far as it has come, in lower case.
     name: [u8; LONGEST.len()],
     length: usize,
@@ -37,6 +38,8 @@ enum At {
 
 /// Extensions and trailers of one body together.
 const MAX_EXTRAS: u32 = 8_192;
+/// Fewer than hyper takes, whose own refusal would say nothing of the reason.
+const MAX_TRAILERS: u8 = 64;
 const LONGEST: &[u8] = b"transfer-encoding";
 
 impl Chunks {
@@ -103,6 +106,10 @@ impl Chunks {
             }
             (At::Line, b'!'..=b'~') => {
                 self.length = 0;
+                self.trailers += 1;
+                if self.trailers > MAX_TRAILERS {
+                    return Err(Refused::BAD_TRAILER);
+                }
                 self.letter(byte)?;
                 At::Name
             }
