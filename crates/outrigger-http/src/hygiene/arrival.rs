@@ -49,7 +49,8 @@ impl Arrival {
             headers.insert(PROTO, self.scheme.clone());
         }
         if !headers.contains_key(FORWARDED_HOST) {
-            let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+            let authority =
+                request.uri().authority().map(|authority| authority.as_str().to_owned());
             let host = request.headers().get(HOST).cloned();
             let host = host.or_else(|| HeaderValue::try_from(authority?).ok());
             if let Some(host) = host {

@@ -3,6 +3,8 @@
 /// One payload and its verdict.
 #[derive(Debug)]
 pub(crate) struct Case {
+    /// The heading it stands under.
+    pub(crate) section: String,
     pub(crate) title: String,
     pub(crate) verdict: String,
     /// Its lines, escapes read.
@@ -11,13 +13,18 @@ pub(crate) struct Case {
 
 pub(crate) fn cases(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
+    let mut section = "";
     for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("% --- ") {
+            section = heading.trim_end_matches(" ---");
+        }
         if line.starts_with('%') || line.is_empty() {
             continue;
         }
         if let Some(title) = line.strip_prefix("# ") {
             let title = title.to_owned();
-            cases.push(Case { title, verdict: String::new(), lines: Vec::new() });
+            let (section, verdict) = (section.to_owned(), String::new());
+            cases.push(Case { section, title, verdict, lines: Vec::new() });
             continue;
         }
         let case = cases.last_mut().expect("a title comes first");

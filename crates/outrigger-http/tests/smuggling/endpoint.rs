@@ -59,6 +59,10 @@ async fn request(tcp: &mut BufReader<TcpStream>) -> Option<String> {
             _ => {}
         }
     }
+    // What other proxies let through must not end this one.
+    if length > 1 << 20 {
+        return None;
+    }
     if is_chunked {
         loop {
             let size = usize::from_str_radix(&line(tcp).await?, 16).ok()?;

@@ -22,11 +22,16 @@ pub(crate) struct Outcome {
 }
 
 const CANARY: &str = "GET /canary HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends one payload, and behind as many answers as are `expected` a request that shows whether the
 /// connection is still in step.
-pub(crate) async fn ask(address: SocketAddr, payload: &[u8], expected: usize) -> Outcome {
+pub(crate) async fn ask(
+    address: SocketAddr,
+    payload: &[u8],
+    expected: usize,
+    patience: Duration,
+) -> Outcome {
     let mut tcp = TcpStream::connect(address).await.expect("it listens");
     let (mut from, mut to) = tcp.split();
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -47,7 +52,7 @@ pub(crate) async fn ask(address: SocketAddr, payload: &[u8], expected: usize) ->
                 let _ = tell.send(());
             }
             let mut part = [0; 16_384];
-            match timeout(PATIENCE, from.read(&mut part)).await {
+            match timeout(patience, from.read(&mut part)).await {
                 Ok(Ok(0) | Err(_)) => {
                     is_closed = true;
                     break;
@@ -58,10 +63,6 @@ pub(crate) async fn ask(address: SocketAddr, payload: &[u8], expected: usize) ->
         }
         drop(tell);
         (heard, is_closed)
-    };
-    let hearing = async {
-        let heard = hearing.await;
-        heard
     };
     let ((heard, is_closed), ()) = tokio::join!(hearing, saying);
     let answers = answers(&heard);
@@ -167,7 +168,7 @@ async fn no_payload_over_http1_makes_two_readers_disagree() {
         let outcome = match case.verdict.as_str() {
             // A peer that says nothing is waited for; that it is shown the door is told elsewhere.
             "closed" => continue,
-            _ => ask(address, &payload, wanted + usize::from(refusal.is_some())).await,
+            _ => ask(address, &payload, wanted + usize::from(refusal.is_some()), PATIENCE).await,
         };
         answered += wanted;
         refused += usize::from(refusal.is_some());

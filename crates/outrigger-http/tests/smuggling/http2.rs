@@ -157,8 +157,7 @@ async fn ask(address: SocketAddr, payload: &[u8], is_over: impl Fn(&Outcome) -> 
     loop {
         if !has_canary && is_over(&outcome) && !outcome.is_goaway {
             has_canary = true;
-            let fields =
-                [":method: GET", ":scheme: http", ":path: /canary", ":authority: a"];
+            let fields = [":method: GET", ":scheme: http", ":path: /canary", ":authority: a"];
             let _ = tcp.write_all(&frame(1, 5, CANARY, &block(&fields))).await;
         }
         let mut head = [0; 9];
@@ -221,7 +220,9 @@ fn judge(case: &Case, outcome: &Outcome, seen: &[String]) -> Result<(), String> 
     }
     let answered = outcome.statuses.iter().filter(|status| **status == 200).count()
         + usize::from(outcome.is_canary_answered);
-    let is_count_right = seen.len() == answered || (outcome.is_goaway && seen.len() <= 1);
+    // What ends at its head may have been forwarded before the frame came that broke it.
+    let most = answered + usize::from(outcome.is_reset || outcome.is_goaway);
+    let is_count_right = (answered..=most).contains(&seen.len());
     if !is_count_right || seen.iter().any(|line| line.contains("smuggled")) {
         return Err(format!("{answered} were answered, the endpoint saw {seen:?}"));
     }
