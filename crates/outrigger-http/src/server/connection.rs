@@ -64,7 +64,7 @@ pub(crate) async fn serve<M, S, B>(
                 Ok((Stream::Plain(stream), is_http2))
             }
             Some(Tls(acceptor)) => {
-                let stream = acceptor.accept(tcp).await?;
+                let stream = Box::pin(acceptor.accept(tcp)).await?;
                 let session = stream.get_ref().1;
                 peer.is_tls = true;
                 peer.certificates = session
@@ -97,9 +97,14 @@ pub(crate) async fn serve<M, S, B>(
         }
     };
     let service = (shared.make)(&peer);
+    // Boxed: a peer that has said nothing yet is not to pay for what it may say.
     match stream {
-        Stream::Plain(stream) => run(&shared.config, stream, is_http2, service, draining).await,
-        Stream::Tls(stream) => run(&shared.config, *stream, is_http2, service, draining).await,
+        Stream::Plain(stream) => {
+            Box::pin(run(&shared.config, stream, is_http2, service, draining)).await;
+        }
+        Stream::Tls(stream) => {
+            Box::pin(run(&shared.config, *stream, is_http2, service, draining)).await;
+        }
     }
 }
 
@@ -157,7 +162,7 @@ async fn run<T, S, B>(
             .max_concurrent_streams(config.max_streams)
             .max_header_list_size(config.max_head_bytes)
             .serve_connection(TokioIo::new(Frames::new(stream, activity)), service);
-        drive(connection, http2::Connection::graceful_shutdown, watchdog, draining).await;
+        Box::pin(drive(connection, http2::Connection::graceful_shutdown, watchdog, draining)).await;
     } else {
         let mut builder = http1::Builder::new();
         // The watchdog times heads; hyper's own timer would cut idle connections with them.
