@@ -14,6 +14,8 @@ pub use arrival::Arrival;
 struct Found {
     /// Headers that belong to one connection only.
     hop: bool,
+    /// Of those, how often the body's coding is told.
+    codings: u32,
     /// Which of the rest need a second look.
     te: bool,
     expect: bool,
@@ -39,7 +41,10 @@ fn scan(headers: &HeaderMap) -> Found {
             14 if name == "content-length" => found.lengths += 1,
             14 if name == "http2-settings" => found.hop = true,
             16 if name == "proxy-connection" => found.hop = true,
-            17 if name == "transfer-encoding" => found.hop = true,
+            17 if name == "transfer-encoding" => {
+                found.hop = true;
+                found.codings += 1;
+            }
             _ => {}
         }
     }
@@ -220,12 +225,31 @@ fn host_of(authority: &Authority) -> &str {
     authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
+/// An answer whose end two readers could see in different places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer's length is told twice, or in a coding other than `chunked`")]
+pub(crate) struct TwoFramings;
+
 /// Takes out of an answer what belongs to the connection it came over; gives back how long the
 /// endpoint says that it keeps that connection.
-pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Option<u64> {
+///
+/// hyper forgives a length beside chunks, a length told twice and a coding below the chunks; what
+/// one reader forgives, another reads as something else.
+pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Result<Option<u64>, TwoFramings> {
     let found = scan(headers);
+    if found.lengths > 1 {
+        return Err(TwoFramings);
+    }
     if !found.hop {
-        return None;
+        return Ok(None);
+    }
+    if found.codings > 0 {
+        let is_chunked = headers
+            .get(http::header::TRANSFER_ENCODING)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if found.codings > 1 || found.lengths > 0 || !is_chunked {
+            return Err(TwoFramings);
+        }
     }
     let kept = headers.get("keep-alive").and_then(|value| value.to_str().ok()).and_then(|value| {
         value.split(',').find_map(|part| {
@@ -234,7 +258,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Option<u64> {
         })
     });
     strip_hop_by_hop(headers);
-    kept
+    Ok(kept)
 }
 
 #[cfg(test)]

@@ -128,8 +128,13 @@ impl<B: OutboundBody> ResponseFuture<B> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(single, response);
         }
-        if let Some(secs) = hygiene::clean_answer(response.headers_mut()) {
-            single.endpoint_keeps = Some(secs);
+        match hygiene::clean_answer(response.headers_mut()) {
+            Ok(Some(secs)) => single.endpoint_keeps = Some(secs),
+            Ok(None) => {}
+            // Dropped, the connection is closed.
+            Err(error) => {
+                return Err(self.endpoint.failed(FailureKind::Reset).with_cause(error));
+            }
         }
         Ok(self.answer(response, Lease::Single(single)))
     }
@@ -148,7 +153,9 @@ impl<B: OutboundBody> ResponseFuture<B> {
             return Err(self.endpoint.failed(FailureKind::Reset).with_cause(UnaskedUpgrade));
         }
         let on = hyper::upgrade::on(&mut response);
-        hygiene::clean_answer(response.headers_mut());
+        if let Err(error) = hygiene::clean_answer(response.headers_mut()) {
+            return Err(self.endpoint.failed(FailureKind::Reset).with_cause(error));
+        }
         single.let_go();
         response.extensions_mut().insert(Switched::new(on, single));
         Ok(self.answer(response, Lease::None))
@@ -232,7 +239,8 @@ impl<B: OutboundBody> Future for ResponseFuture<B> {
                     };
                     match sent {
                         Ok(mut response) => {
-                            hygiene::clean_answer(response.headers_mut());
+                            // h2 has refused what frames otherwise; equal lengths are its own.
+                            let _of_http1 = hygiene::clean_answer(response.headers_mut());
                             let lease = Lease::Stream(Box::new(stream));
                             return Poll::Ready(Ok(this.answer(response, lease)));
                         }

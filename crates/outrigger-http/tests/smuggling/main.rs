@@ -2,6 +2,7 @@
 //! promise 41. With `OUTRIGGER_NGINX_BIN` and `OUTRIGGER_ENVOY_BIN`, nginx and Envoy are asked too,
 //! and where they differ is printed.
 
+mod client;
 mod corpus;
 mod endpoint;
 mod http1;

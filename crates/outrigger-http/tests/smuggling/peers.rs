@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::client::{ask, cases, expected};
 use crate::corpus;
 use crate::endpoint::{self, Seen};
-use crate::http1::{ask, cases, expected};
 
 /// Ended with the test, however it ends.
 struct Peer {
@@ -34,6 +34,7 @@ fn free_port() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
+#[expect(clippy::print_stdout, reason = "whoever is not asked is named")]
 fn start(
     name: &'static str,
     variable: &str,
@@ -153,10 +154,9 @@ fn agree(ours: (usize, Option<u16>), theirs: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nginx_and_envoy_differ_is_known() {
-    let (to, seen) = endpoint::start().await;
-    let (Some(nginx), Some(envoy)) = (nginx(to), envoy(to)) else { return };
-    let nginx = opinions(nginx, &seen).await;
-    let envoy = opinions(envoy, &seen).await;
+    let ((to, seen), (also_to, also_seen)) = (endpoint::start().await, endpoint::start().await);
+    let (Some(nginx), Some(envoy)) = (nginx(to), envoy(also_to)) else { return };
+    let (nginx, envoy) = tokio::join!(opinions(nginx, &seen), opinions(envoy, &also_seen));
     let mut lines = Vec::new();
     let mut section = String::new();
     for ((case, nginx), envoy) in cases().iter().zip(&nginx).zip(&envoy) {
