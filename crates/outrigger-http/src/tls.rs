@@ -1,8 +1,10 @@
 //! TLS towards endpoints, with the provider named and never the process-wide default.
 
+mod san;
+
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use outrigger_core::{Address, Endpoint, Protocol};
 use rustls::client::ClientConfig;
@@ -13,6 +15,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use san::{BearsOneOf, San};
 
 /// Why no TLS configuration came about.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum TlsError {
     /// The system has no roots, or none that can be read.
     #[error("the system's root certificates cannot be read")]
     NoNativeRoots,
+    /// A name that certificates cannot bear.
+    #[error("{name:?} is no name of a certificate; allowed is a DNS name, an IP address or a URI")]
+    San {
+        /// What was given.
+        name: String,
+    },
     /// rustls does not take it.
     #[error("the TLS configuration is not accepted")]
     Rustls(#[from] rustls::Error),
@@ -42,12 +52,20 @@ pub enum TlsError {
 ///
 /// Which certificate is expected of an endpoint: the one for the name that its instance is
 /// registered by, or, where that is an IP address, for the service's name. One name for all can be
-/// given instead.
+/// given instead, or several of which the certificate must bear one.
+///
+/// Clones are the same: what [`replace`](Self::replace) changes, changes for all of them.
 #[derive(Clone)]
 pub struct ClientTls {
+    configs: Arc<RwLock<Configs>>,
+    server_name: Option<ServerName<'static>>,
+}
+
+/// The same configuration under two offers.
+#[derive(Clone)]
+struct Configs {
     either: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
-    server_name: Option<ServerName<'static>>,
 }
 
 impl ClientTls {
@@ -59,7 +77,8 @@ impl ClientTls {
         either.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut http2 = either.clone();
         http2.alpn_protocols = vec![b"h2".to_vec()];
-        Self { either: Arc::new(either), http2: Arc::new(http2), server_name: None }
+        let configs = Configs { either: Arc::new(either), http2: Arc::new(http2) };
+        Self { configs: Arc::new(RwLock::new(configs)), server_name: None }
     }
 
     /// Trusts the system's roots.
@@ -67,12 +86,40 @@ impl ClientTls {
     /// # Errors
     /// [`TlsError::NoNativeRoots`] where there are none, and [`TlsError::NoProvider`].
     pub fn native() -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(TlsError::NoNativeRoots);
+        Self::build(native_roots()?, None)
+    }
+
+    /// Trusts the certificates of `ca`, or the system's roots without any, for endpoints whose
+    /// certificate bears one of `sans`, whatever name they are called by.
+    ///
+    /// Shape: `ca` is PEM. A name of `sans` is a DNS name (a certificate's `*.example` bears
+    /// `a.example`), an IP address, or a URI such as `spiffe://fleet/stock`, which is compared to
+    /// the letter; empty means the usual name.
+    ///
+    /// # Errors
+    /// [`TlsError`], for what is no PEM and for a name that no certificate can bear.
+    pub fn with_sans<T: AsRef<str>>(
+        ca: Option<&[u8]>,
+        sans: impl IntoIterator<Item = T>,
+    ) -> Result<Self, TlsError> {
+        let roots = match ca {
+            Some(ca) => roots(ca)?,
+            None => native_roots()?,
+        };
+        let sans = sans.into_iter().map(|name| San::new(name.as_ref()));
+        let sans = sans.collect::<Result<Vec<_>, _>>()?;
+        if sans.is_empty() {
+            return Self::build(roots, None);
         }
-        Self::build(roots, None)
+        let provider = provider()?;
+        let verifier = BearsOneOf::new(roots, sans, &provider)?;
+        // Nothing is left out of what is verified but that the name be the one that is called.
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(Self::new(Arc::new(config)))
     }
 
     /// Trusts the certificates of `ca` and, where given, shows a certificate of its own.
@@ -82,11 +129,7 @@ impl ClientTls {
     /// # Errors
     /// [`TlsError`], for what is no PEM and for a key that does not belong to the certificate.
     pub fn from_pem(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca, "the CA certificate")? {
-            roots.add(certificate)?;
-        }
-        Self::build(roots, identity)
+        Self::build(roots(ca)?, identity)
     }
 
     fn build(roots: RootCertStore, identity: Option<(&[u8], &[u8])>) -> Result<Self, TlsError> {
@@ -112,8 +155,19 @@ impl ClientTls {
 
     /// The configuration, with ALPN for HTTP/2 and HTTP/1.1.
     #[must_use]
-    pub const fn config(&self) -> &Arc<ClientConfig> {
-        &self.either
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.configs().either)
+    }
+
+    /// Takes over the configuration of `other`, for connections from now on; its name for all is
+    /// not taken over. Sessions of before are not resumed: they were verified by other roots.
+    pub fn replace(&self, other: &Self) {
+        let other = other.configs();
+        *self.configs.write().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    fn configs(&self) -> Configs {
+        self.configs.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shakes hands; tells whether HTTP/2 was agreed on.
@@ -123,12 +177,13 @@ impl ClientTls {
         tcp: T,
     ) -> io::Result<(TlsStream<T>, bool)> {
         let is_http2_only = endpoint.protocol().is_http2_only();
-        let config = if is_http2_only { &self.http2 } else { &self.either };
+        let Configs { either, http2 } = self.configs();
+        let config = if is_http2_only { http2 } else { either };
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => server_name(endpoint),
         };
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?;
+        let stream = TlsConnector::from(config).connect(name, tcp).await?;
         let is_http2 = match stream.get_ref().1.alpn_protocol() {
             Some(protocol) => protocol == b"h2",
             // Old gRPC servers do not agree on anything and speak HTTP/2 all the same.
@@ -188,6 +243,20 @@ pub(crate) fn server_config(
         builder.with_single_cert(certificates(chain, "the certificate")?, private_key(key)?)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn native_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::NoNativeRoots) } else { Ok(roots) }
+}
+
+fn roots(ca: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca, "the CA certificate")? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
 }
 
 fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use outrigger_core::{Address, Endpoint, FailureKind, Instance, Protocol};
 use outrigger_http::{ClientTls, Peer, Pool, PoolConfig, Server, ServerConfig};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio::net::TcpListener;
 use tower::service_fn;
 
@@ -177,6 +177,62 @@ async fn one_name_for_all_can_be_given() {
         .with_server_name("all.example".try_into().expect("a valid name"));
     let pool = Pool::with_tls(PoolConfig::default(), tls);
     get(&pool, &endpoint, "/").await.expect("answered");
+}
+
+#[tokio::test]
+async fn one_of_several_names_is_enough_and_none_is_not() {
+    let authority = authority();
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["*.example".to_owned(), "127.0.0.9".to_owned()])
+        .expect("names");
+    let uri = "spiffe://fleet/ns/shop/sa/stock".try_into().expect("ASCII");
+    params.subject_alt_names.push(SanType::URI(uri));
+    let certificate = params.signed_by(&key, &authority).expect("signed");
+    let server = Server::default()
+        .with_tls_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), None)
+        .expect("valid PEM");
+    let endpoint = serve(server, Protocol::Https).await;
+    let ca = authority.pem();
+    let ask = async |ca: &str, sans: &[&str]| {
+        let tls = ClientTls::with_sans(Some(ca.as_bytes()), sans).expect("names");
+        get(&Pool::with_tls(PoolConfig::default(), tls), &endpoint, "/").await
+    };
+    for sans in
+        [&["other.test", "stock.example"][..], &["spiffe://fleet/ns/shop/sa/stock"], &["127.0.0.9"]]
+    {
+        ask(&ca, sans).await.unwrap_or_else(|failed| panic!("{sans:?}: {failed:?}"));
+    }
+    for sans in [
+        &[][..],
+        &["stock"],
+        &["a.stock.example"],
+        &["spiffe://fleet/ns/shop/sa/stock2", "spiffe://fleet/ns/shop/sa/stoc"],
+        &["127.0.0.1"],
+    ] {
+        let failed = ask(&ca, sans).await.expect_err("it bears none of them");
+        assert_eq!(failed.kind, FailureKind::ConnectFailure, "{sans:?}");
+    }
+    let foreign = self::authority().pem();
+    ask(&foreign, &["stock.example"]).await.expect_err("a name is worth nothing without its root");
+    let error = ClientTls::with_sans(Some(ca.as_bytes()), ["a b"]).expect_err("no name");
+    assert!(error.to_string().contains("\"a b\""), "{error}");
+}
+
+#[tokio::test]
+async fn roots_that_are_replaced_count_for_new_connections() {
+    let (old, new) = (authority(), authority());
+    let [first, second] = [&old, &new].map(|authority| server(authority, "stock"));
+    let (first, second) =
+        (serve(first, Protocol::Https).await, serve(second, Protocol::Https).await);
+    let tls = ClientTls::from_pem(old.pem().as_bytes(), None).expect("valid PEM");
+    let pool = Pool::with_tls(PoolConfig::default(), tls.clone());
+    get(&pool, &first, "/").await.expect("by the old roots");
+    get(&pool, &second, "/").await.expect_err("nobody knows them yet");
+    tls.replace(&ClientTls::from_pem(new.pem().as_bytes(), None).expect("valid PEM"));
+    get(&pool, &second, "/").await.expect("by the new roots");
+    get(&pool, &first, "/").await.expect("its connection is there");
+    pool.retain(|_| false);
+    get(&pool, &first, "/").await.expect_err("and no session of before is taken up again");
 }
 
 #[tokio::test]
