@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Endpoint, FailureKind, Freshness, Outcome, PolicyVersion, Ratio, Reason, Rejected, RouteName,
-    ServiceName,
+    Context, Endpoint, FailureKind, Freshness, Outcome, PolicyVersion, Ratio, Reason, Rejected,
+    RouteName, ServiceName,
 };
 
 /// The state of a circuit, as others see it.
@@ -103,6 +103,31 @@ pub enum Event<'a> {
         rejected: &'a Rejected,
         /// On which route.
         route: &'a RouteName,
+    },
+    /// A request that we served has ended, with its answer's body; told of those only that the
+    /// access log wants.
+    Served {
+        /// Who was called by whom, on which route, in which trace, under which policy.
+        context: &'a Context,
+        /// The method, one of the nine known ones or `_OTHER`.
+        method: &'static str,
+        /// The path as it came, without the query.
+        path: &'a str,
+        /// The status, when there was an answer.
+        status: Option<u16>,
+        /// The gRPC code, when the answer bore one.
+        grpc_status: Option<u8>,
+        /// Why it is no answer of the application, or no whole one; one of a fixed set of words: a
+        /// [`Reason`], `cancelled` (the caller went away) or `broken` (the body broke off).
+        reason: Option<&'static str>,
+        /// Who served, where that is known.
+        endpoint: Option<&'a str>,
+        /// The most tries that were made for it, below included; 1 where nobody says more.
+        attempts: u8,
+        /// Of the answer's body.
+        bytes: u64,
+        /// From its arrival to the end of the body.
+        elapsed: Duration,
     },
     /// Another try was started.
     Retried {

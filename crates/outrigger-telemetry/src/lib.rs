@@ -44,6 +44,7 @@
 
 pub mod propagation;
 
+mod access_log;
 mod client_trace;
 mod config;
 #[cfg(any(feature = "logs", feature = "tracing-events"))]
@@ -59,6 +60,7 @@ mod telemetry;
 mod traced;
 mod try_trace;
 
+pub use access_log::{AccessLog, AccessLogError, AccessLogTo};
 pub use client_trace::{ClientTrace, ClientTraceLayer};
 pub use config::{
     BatchConfig, Compression, EnvError, LogBatchConfig, OtlpConfig, OtlpProtocol, OtlpTls,

@@ -79,6 +79,9 @@ pub(crate) struct ExportCounts {
     logs_exported: Counter,
     logs_dropped: Counter,
     logs_failed: Counter,
+    lines_written: Counter,
+    lines_dropped: Counter,
+    lines_failed: Counter,
     exports: [[Counter; 2]; 3],
 }
 
@@ -123,6 +126,17 @@ impl ExportCounts {
     pub(crate) fn logs_sent(&self, logs: usize, accepted: bool) {
         let counter = if accepted { &self.logs_exported } else { &self.logs_failed };
         counter.add(logs as u64);
+    }
+
+    /// A line of the access log found no room in the queue.
+    pub(crate) fn line_dropped(&self) {
+        self.lines_dropped.add(1);
+    }
+
+    /// What became of lines of the access log.
+    pub(crate) fn lines_written(&self, lines: u64, is_written: bool) {
+        let counter = if is_written { &self.lines_written } else { &self.lines_failed };
+        counter.add(lines);
     }
 
     /// What became of a message.
@@ -309,6 +323,12 @@ impl Metrics {
             ("failed", &export.logs_failed),
         ];
         family(&c::LOGS, by_result(&logs));
+        let lines = [
+            ("dropped", &export.lines_dropped),
+            ("failed", &export.lines_failed),
+            ("written", &export.lines_written),
+        ];
+        family(&c::ACCESS_LOG, by_result(&lines));
         let exports = ["traces", "metrics", "logs"].iter().zip(&export.exports);
         let exports = exports.flat_map(|(signal, results)| {
             ["ok", "failed"].iter().zip(results).map(|(result, counter)| {

@@ -195,7 +195,6 @@ impl Telemetry {
         wall.checked_sub(self.now().saturating_duration_since(then)).unwrap_or(wall)
     }
 
-    #[cfg(any(feature = "logs", feature = "tracing-events"))]
     pub(crate) fn wall(&self) -> SystemTime {
         self.0.clock.wall()
     }

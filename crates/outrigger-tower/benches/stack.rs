@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Request, Response};
@@ -17,9 +18,11 @@ use http_body_util::Empty;
 use outrigger_balance::{Completion, EndpointSet, Members, PickRequest, SetOptions};
 use outrigger_breaker::{Breaker, BreakerConfig};
 use outrigger_core::{
-    BoxError, Context, Endpoint, Instance, InstanceId, Outcome, ServiceName, TraceContext,
+    BoxError, Context, Endpoint, Instance, InstanceId, NormalPath, Outcome, ServiceName,
+    TraceContext,
 };
 use outrigger_limit::{ConcurrencyLimit, RateLimit, RateLimitConfig};
+use outrigger_policy::{Format, Plan, Policy};
 use outrigger_retry::{Budget, RetryConfig, RetryRule};
 use outrigger_tower::{
     BalanceLayer, CircuitBreakerLayer, ConcurrencyLayer, ContextLayer, ObserveLayer,
@@ -93,6 +96,42 @@ fn rules(c: &mut Criterion) {
             black_box(context)
         });
     });
+
+    // The same with what a policy in force adds: its table, and the route of the request.
+    let plan = ArcSwap::from_pointee(plan());
+    let bare = request();
+    c.bench_function("rules/limit+breaker+pick+completion, by a policy", |b| {
+        b.iter(|| {
+            let plan = plan.load();
+            let (uri, headers) = (bare.uri(), bare.headers());
+            let path = NormalPath::new(black_box(uri.path())).expect("it has a normal form");
+            let (_, route) = plan.route(bare.method(), path.as_str(), uri.query(), headers);
+            let mut context = Context::new(now);
+            context.route = route.name.clone();
+            context.policy = plan.version;
+            context.trace = black_box(trace);
+            let _ = black_box(rate.try_acquire(now));
+            let permit = circuit.admit(now).expect("closed");
+            let pick = set.pick(&PickRequest::new(now), &mut dice).expect("ten of them");
+            let then = now + took;
+            let seat = pick.complete(&Completion::success(then));
+            permit.record(Outcome::Success, took, then);
+            drop(seat);
+            black_box(context)
+        });
+    });
+}
+
+/// Three routes, of which the last is for the request.
+fn plan() -> Plan {
+    let text = "version: 1\nservice: stock\nbreaker: {}\nrate_limits: [ { rate: 1000000/s } ]\nroutes:\n  \
+                - { name: v1, match: { path_prefix: /v1 } }\n  \
+                - { name: post, match: { methods: [POST] } }\n  \
+                - { name: stock, match: { path_prefix: /stock }, timeout: 10s }\n";
+    match Policy::parse("stock.yaml", text, Format::Yaml) {
+        Ok(parsed) => Plan::compile(&parsed.policy),
+        Err(report) => panic!("{report}"),
+    }
 }
 
 fn ours() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
@@ -116,9 +155,9 @@ fn ours() -> impl Service<Bare, Response: Sized, Error = BoxError> + Clone {
 
 /// Retries errors within tower's own budget; keeps the head, for bodies are empty here.
 #[derive(Clone)]
-struct Policy(Arc<TpsBudget>);
+struct Again(Arc<TpsBudget>);
 
-impl<T> tower::retry::Policy<Bare, T, BoxError> for Policy {
+impl<T> tower::retry::Policy<Bare, T, BoxError> for Again {
     type Future = Ready<()>;
 
     fn retry(&mut self, _: &mut Bare, result: &mut Result<T, BoxError>) -> Option<Self::Future> {
@@ -144,7 +183,7 @@ fn towers() -> impl Service<Bare, Response: Sized, Error = BoxError> {
     ServiceBuilder::new()
         .rate_limit(1_000_000_000, Duration::from_secs(1))
         .timeout(Duration::from_secs(15))
-        .layer(tower::retry::RetryLayer::new(Policy(Arc::new(TpsBudget::default()))))
+        .layer(tower::retry::RetryLayer::new(Again(Arc::new(TpsBudget::default()))))
         .buffer(16)
         .concurrency_limit(1_024)
         .service(balance)

@@ -38,13 +38,13 @@
 //! | --- | --- |
 //! | [`ContextLayer`] makes the context | [`RefuseLayer`] answers what we refuse |
 //! | [`ObserveLayer`] tells how it ended | [`InboundLayer`] makes the context |
-//! | [`RateLimitLayer`], [`RateRulesLayer`] the caller's own use | [`TellRefusedLayer`] tells refusals |
-//! | [`HeaderEditLayer`] | [`DeadlineLayer`] |
-//! | [`FaultLayer`] failures on purpose | [`ShedLayer`] by CPU |
-//! | [`TimeoutLayer`] timeout and deadline, one timer | [`ConcurrencyLayer`] |
-//! | [`MirrorLayer`] copies | [`RateRulesLayer`], [`RateLimitLayer`] |
-//! | [`SplitLayer`] the subset | [`BodyLimitLayer`] |
-//! | [`FallbackLayer`], [`CircuitBreakerLayer`] | |
+//! | [`RateLimitLayer`], [`RateRulesLayer`] the caller's own use | [`TellServedLayer`] tells requests |
+//! | [`HeaderEditLayer`] | [`TellRefusedLayer`] tells refusals |
+//! | [`FaultLayer`] failures on purpose | [`DeadlineLayer`] |
+//! | [`TimeoutLayer`] timeout and deadline, one timer | [`ShedLayer`] by CPU |
+//! | [`MirrorLayer`] copies | [`ConcurrencyLayer`] |
+//! | [`SplitLayer`] the subset | [`RateRulesLayer`], [`RateLimitLayer`] |
+//! | [`FallbackLayer`], [`CircuitBreakerLayer`] | [`BodyLimitLayer`] |
 //! | [`RetryLayer`], [`HedgeLayer`] with guard and budget | |
 //! | [`BalanceLayer`] the pick and its outcome | |
 //! | [`ConcurrencyLayer`] capacity | |
@@ -111,7 +111,8 @@ pub use rate_limit::{ClientAddress, KeyOf, LimitRate, RateLimitLayer};
 pub use rate_rules::{LimitRates, RateRule, RateRules, RateRulesLayer, RequestHead};
 pub use retry::{ReplayBody, Retry, RetryLayer};
 pub use server::{
-    Inbound, InboundLayer, Refuse, RefuseLayer, RefusedBody, TellRefused, TellRefusedLayer, Trust,
+    Inbound, InboundLayer, Refuse, RefuseLayer, RefusedBody, ServedBody, TellRefused,
+    TellRefusedLayer, TellServed, TellServedLayer, Tells, Trust,
 };
 pub use shed::{Shed, ShedLayer};
 pub use split::{Split, SplitError, SplitLayer, SplitRule};

@@ -44,3 +44,4 @@ pub(crate) use future::About;
 pub use future::ResponseFuture;
 pub use layer::ObserveLayer;
 pub use service::Observed;
+pub(crate) use service::method_word;

@@ -38,8 +38,10 @@ mod inbound;
 mod refuse;
 mod scope;
 mod tell_refused;
+mod tell_served;
 
 pub use inbound::{Inbound, InboundFuture, InboundLayer, Trust};
 pub use refuse::{Refuse, RefuseFuture, RefuseLayer, RefusedBody};
 pub(crate) use scope::{inherit, is_serving, note_tries};
 pub use tell_refused::{TellRefused, TellRefusedFuture, TellRefusedLayer};
+pub use tell_served::{ServedBody, TellServed, TellServedFuture, TellServedLayer, Tells};

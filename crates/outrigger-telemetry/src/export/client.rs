@@ -205,7 +205,7 @@ impl Tls {
             }
             None => ClientTls::native()?,
         };
-        let mut config = ClientConfig::clone(tls.config());
+        let mut config = ClientConfig::clone(&tls.config());
         // This client speaks nothing else.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Some(Arc::new(config))))

@@ -152,6 +152,8 @@ catalogue! {
         "Finished spans that wait for the collector";
     LOGS = "outrigger.telemetry.logs", "{record}", Counter, ["outrigger.result"],
         "Logs: exported, dropped because the queue was full, or refused by the collector";
+    ACCESS_LOG = "outrigger.access_log.lines", "{line}", Counter, ["outrigger.result"],
+        "Lines of the access log: written, dropped because the queue was full, or not to be written";
     EXPORTS = "outrigger.telemetry.exports", "{export}", Counter, ["outrigger.signal", "outrigger.result"],
         "Messages to the collector";
     OVERFLOW = "outrigger.telemetry.overflow", "{series}", Counter, ["outrigger.metric"],

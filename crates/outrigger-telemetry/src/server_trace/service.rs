@@ -106,6 +106,7 @@ impl<S> ServerTrace<S> {
         span.set("url.path", request.uri().path().to_owned());
         span.set("url.scheme", request.uri().scheme_str().unwrap_or("http").to_owned());
         if let Some(context) = request.context() {
+            span.set("outrigger.policy.version", context.policy.to_string());
             if let Some(caller) = &context.caller {
                 span.set("outrigger.caller", caller.as_str().to_owned());
             }

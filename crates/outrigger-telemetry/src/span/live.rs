@@ -289,6 +289,29 @@ fn describe(decision: Decision) -> (&'static str, Vec<Attribute>) {
             known.extend(remaining.map(|left| Attribute::new("outrigger.remaining", left)));
             ("limiter asked", known)
         }
+        Decision::Rate { rule, admitted, spared, remaining } => (
+            "limiter asked",
+            vec![
+                Attribute::new("outrigger.limit", rule.to_string()),
+                Attribute::new("outrigger.admitted", admitted),
+                Attribute::new("outrigger.spared", spared),
+                Attribute::new("outrigger.remaining", remaining),
+            ],
+        ),
+        Decision::Split { subset } => {
+            ("subset drawn", vec![Attribute::new("outrigger.subset", subset.to_string())])
+        }
+        Decision::Fault { delay, abort } => {
+            let mut known = Vec::new();
+            let ms = |delay: Duration| delay.as_secs_f64() * 1e3;
+            known.extend(delay.map(|delay| Attribute::new("outrigger.delay_ms", ms(delay))));
+            known.extend(abort.map(|status| Attribute::new("http.response.status_code", status)));
+            ("fault injected", known)
+        }
+        Decision::Mirrored => ("mirrored", Vec::new()),
+        Decision::Fallback { kind } => {
+            ("fell back", vec![Attribute::new("outrigger.fallback", kind)])
+        }
         Decision::Circuit { state, admitted } => (
             "circuit asked",
             vec![

@@ -32,7 +32,7 @@ impl<S> Observed<S> {
             started: context.started,
             deadline: context.deadline,
             receipt: context.receipt.clone(),
-            method: word(method),
+            method: method_word(method),
         })
     }
 }
@@ -62,7 +62,7 @@ where
 }
 
 /// The method as metrics name it: one of the nine, so that nobody can make up more.
-fn word(method: &Method) -> &'static str {
+pub(crate) fn method_word(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::GET, "GET"),
         (Method::POST, "POST"),

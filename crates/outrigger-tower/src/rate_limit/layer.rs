@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use outrigger_core::ServiceName;
+use outrigger_core::{Observers, ServiceName};
 use outrigger_limit::{KeyedRateLimit, RateLimit};
 use tower_layer::Layer;
 
@@ -16,6 +16,8 @@ pub struct RateLimitLayer {
 pub(super) struct Rule {
     pub(super) service: ServiceName,
     pub(super) name: &'static str,
+    /// The policy's name of it, and who is told of requests that it spares.
+    pub(super) spared: Option<(Arc<str>, Observers)>,
     pub(super) bucket: Bucket,
     pub(super) tells: bool,
     pub(super) grpc_status: Option<u8>,
@@ -47,6 +49,14 @@ impl RateLimitLayer {
         self
     }
 
+    /// Who is told, under this name, of requests that would have been refused, were the limit not
+    /// only observed. Default nobody.
+    #[must_use]
+    pub fn with_observers(mut self, name: Arc<str>, observers: Observers) -> Self {
+        Arc::make_mut(&mut self.rule).spared = Some((name, observers));
+        self
+    }
+
     /// Whether answers to admitted requests carry `ratelimit-limit` and `ratelimit-remaining`, as
     /// those of a limited route do. Default false.
     #[must_use]
@@ -64,7 +74,7 @@ impl RateLimitLayer {
 
     fn of(service: ServiceName, bucket: Bucket) -> Self {
         let (name, tells, grpc_status) = ("rate", false, None);
-        Self { rule: Arc::new(Rule { service, name, bucket, tells, grpc_status }) }
+        Self { rule: Arc::new(Rule { service, name, spared: None, bucket, tells, grpc_status }) }
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use http::{Request, Response};
-use outrigger_core::{BoxError, Context, Decision, Rejected};
+use outrigger_core::{BoxError, Context, Decision, Event, Reason, Rejected};
 use tower_service::Service;
 
 use super::ResponseFuture;
@@ -43,7 +43,19 @@ impl<S> LimitRate<S> {
             receipt.push(Default::default(), Decision::Limited { limit, admitted, remaining });
         }
         match verdict {
-            Ok(admitted) => Ok(rule.tells.then_some((admitted.limit, admitted.remaining))),
+            Ok(admitted) => {
+                if admitted.is_spared
+                    && let Some((name, observers)) = &rule.spared
+                {
+                    observers.emit(&Event::Spared {
+                        service: &rule.service,
+                        route: &context.route,
+                        reason: Reason::RateLimited,
+                        rule: name,
+                    });
+                }
+                Ok(rule.tells.then_some((admitted.limit, admitted.remaining)))
+            }
             Err(limited) => Err(Rejected::RateLimited {
                 service: rule.service.clone(),
                 retry_after: limited.retry_after,

@@ -55,3 +55,8 @@ pub(crate) fn note_tries(tries: u8) {
         let _ = SERVED.try_with(|served| served.tries.fetch_max(tries, Relaxed));
     }
 }
+
+/// The most tries that were made so far for one call of the request being served; 1 outside.
+pub(super) fn tries() -> u8 {
+    SERVED.try_with(Served::tries).unwrap_or(1)
+}

@@ -4,6 +4,7 @@ use std::task::{Context as Task, Poll, ready};
 
 use outrigger_core::{
     BoxError, Carry, Context, Decision, Event, Observers, Receipt, Refusal, Rejected, RouteName,
+    ServiceName,
 };
 use pin_project_lite::pin_project;
 use std::sync::Arc;
@@ -18,13 +19,22 @@ use crate::clock;
 #[derive(Clone, Debug)]
 pub struct TellRefusedLayer {
     observers: Observers,
+    service: Option<ServiceName>,
 }
 
 impl TellRefusedLayer {
     /// Tells these.
     #[must_use]
     pub const fn new(observers: Observers) -> Self {
-        Self { observers }
+        Self { observers, service: None }
+    }
+
+    /// Only what refuses requests to this service: what the application hands on of services that
+    /// it called is told where it called. Default all.
+    #[must_use]
+    pub fn with_service(mut self, service: ServiceName) -> Self {
+        self.service = Some(service);
+        self
     }
 }
 
@@ -32,7 +42,7 @@ impl<S> Layer<S> for TellRefusedLayer {
     type Service = TellRefused<S>;
 
     fn layer(&self, inner: S) -> TellRefused<S> {
-        TellRefused { inner, observers: self.observers.clone() }
+        TellRefused { inner, rule: self.clone() }
     }
 }
 
@@ -40,7 +50,7 @@ impl<S> Layer<S> for TellRefusedLayer {
 #[derive(Clone, Debug)]
 pub struct TellRefused<S> {
     inner: S,
-    observers: Observers,
+    rule: TellRefusedLayer,
 }
 
 impl<S, R> Service<R> for TellRefused<S>
@@ -59,19 +69,15 @@ where
     fn call(&mut self, mut request: R) -> Self::Future {
         let context = request.context_or_insert_with(|| Context::new(clock::now()));
         let (route, receipt) = (context.route.clone(), context.receipt.clone());
-        let about = Some(About {
-            observers: self.observers.clone(),
-            route,
-            receipt,
-            started: context.started,
-        });
+        let about =
+            Some(About { rule: self.rule.clone(), route, receipt, started: context.started });
         TellRefusedFuture { inner: self.inner.call(request), about }
     }
 }
 
 #[derive(Debug)]
 struct About {
-    observers: Observers,
+    rule: TellRefusedLayer,
     route: RouteName,
     receipt: Option<Arc<Receipt>>,
     started: Instant,
@@ -100,8 +106,9 @@ where
         let about = this.about.take();
         if let (Err(error), Some(about)) = (&result, about)
             && let Some(rejected) = Rejected::find(&**error)
+            && about.rule.service.as_ref().is_none_or(|own| own == rejected.service())
         {
-            about.observers.emit(&Event::Rejected { rejected, route: &about.route });
+            about.rule.observers.emit(&Event::Rejected { rejected, route: &about.route });
             if let Some(receipt) = &about.receipt {
                 let at = clock::now().saturating_duration_since(about.started);
                 receipt.push(at, Decision::Refused { reason: Refusal::from(rejected).reason });

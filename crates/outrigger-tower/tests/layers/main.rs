@@ -14,6 +14,7 @@ mod limits;
 mod mirror;
 mod policy;
 mod retry;
+mod served;
 mod server;
 mod split;
 mod stack;
