@@ -13,7 +13,7 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ShedConfig {
-    /// Share of the CPU that the process may use above which requests are turned away, 0.1 to 1;
+    /// Share of the CPU that the process may use above which requests are turned away, above 0, up to 1;
     /// 1 never sheds. Default 0.9.
     pub cpu_above: Ratio,
     /// Whether the verdict is obeyed. Default [`Mode::Enforce`].
@@ -32,11 +32,11 @@ impl ShedConfig {
     /// # Errors
     /// [`ConfigError`] names the key, the value and what is allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.cpu_above.get() < 0.1 {
+        if self.cpu_above.get() <= 0.0 {
             return Err(ConfigError {
                 key: "shed.cpu_above",
                 value: self.cpu_above.to_string(),
-                allowed: "0.1 to 1",
+                allowed: "above 0, up to 1",
             });
         }
         Ok(())

@@ -26,6 +26,8 @@ pub struct Explanation {
     pub routes: Vec<RouteExplanation>,
     /// What the service itself reads.
     pub inbound: Vec<Effective>,
+    /// Sections that are checked, and not obeyed yet; with their places.
+    pub waiting: Vec<String>,
 }
 
 /// Every value that holds for a route.
@@ -78,7 +80,25 @@ impl Parsed {
             service: service.lines,
             routes,
             inbound: inbound.lines,
+            waiting: self.waiting(),
         }
+    }
+
+    /// What is read and cannot be obeyed by this version.
+    fn waiting(&self) -> Vec<String> {
+        let at = |node: &Node| self.source().place(node.span);
+        let mesh = self.tree.get("mesh").map(|mesh| {
+            format!("{}: `mesh` waits for the detection of meshes; instances are called", at(mesh))
+        });
+        let authorize = self.tree.get("inbound").and_then(|inbound| inbound.get("authorize"));
+        let authorize = authorize.map(|authorize| {
+            format!(
+                "{}: `inbound.authorize` waits for identities; the service refuses a policy that \
+                 enforces it",
+                at(authorize)
+            )
+        });
+        mesh.into_iter().chain(authorize).collect()
     }
 
     fn writer(&self, own: Option<(usize, usize)>) -> Writer<'_> {
@@ -148,7 +168,11 @@ impl fmt::Display for Explanation {
             table(&route.values, f)?;
         }
         writeln!(f, "\nread by the service itself")?;
-        table(&self.inbound, f)
+        table(&self.inbound, f)?;
+        if !self.waiting.is_empty() {
+            writeln!(f, "\nnot obeyed yet")?;
+        }
+        self.waiting.iter().try_for_each(|waiting| writeln!(f, "  {waiting}"))
     }
 }
 

@@ -20,8 +20,8 @@ fn the_defaults_are_those_of_the_policy() {
     let config = ShedConfig::default();
     assert_eq!((config.cpu_above, config.mode), (Ratio::from_percent(90), Mode::Enforce));
     let mut low = config;
-    low.cpu_above = Ratio::from_percent(9);
-    assert_eq!(CpuShed::new(low).expect_err("below a tenth").key, "shed.cpu_above");
+    low.cpu_above = Ratio::ZERO;
+    assert_eq!(CpuShed::new(low).expect_err("no share at all").key, "shed.cpu_above");
 }
 
 #[test]

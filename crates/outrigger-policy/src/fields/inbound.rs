@@ -98,7 +98,8 @@ static INBOUND_RATE: Section = Section {
             key: "max_keys",
             kind: Kind::Int { min: 1, max: 16_777_216 },
             default: Is("65536"),
-            doc: "Buckets kept at once; 24 to 55 bytes each.",
+            doc: "Buckets kept at once, or up to twice as many: the next power of two; 24 to 55 bytes for each \
+                  that is asked for.",
             example: "100000",
         },
         Field {

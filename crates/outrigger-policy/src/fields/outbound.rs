@@ -57,7 +57,9 @@ pub(crate) static POLICY: Section = Section {
             key: "mesh",
             kind: Kind::Table(&MESH),
             default: Means("`http://{service}:80`"),
-            doc: "Where a mesh has the service, for callers inside of one.",
+            doc: "Where a mesh has the service, for callers inside of one. Meshes are not detected yet: \
+                  until then it is checked, callers say that they do not obey it, and instances are \
+                  called.",
             example: "{ host: inventory.shop.svc.cluster.local, port: 8080 }",
         },
         Field {
@@ -175,7 +177,8 @@ static TLS: Section = Section {
             key: "ca",
             kind: Kind::Text { max: 4_096 },
             default: Means("the system's roots"),
-            doc: "A file of root certificates, PEM, as seen by the process that calls.",
+            doc: "A file of root certificates, PEM, as seen by the process that calls. It is followed: \
+                  what it holds counts for new connections within a second.",
             example: "/etc/outrigger/ca.pem",
         },
         Field {
@@ -192,7 +195,8 @@ static TLS: Section = Section {
                 Kind::List { of: &Kind::Text { max: 1_024 }, max: 32 },
             ]),
             default: Means("the name sent"),
-            doc: "A name, or several, of which the certificate must bear one.",
+            doc: "A name, or several, of which the certificate must bear one: DNS names, addresses, or \
+                  URIs such as spiffe://fleet/stock.",
             example: "[inventory.internal, inventory.example]",
         },
     ],
@@ -226,7 +230,7 @@ static OUTBOUND_RATE: Section = Section {
         Field {
             key: "name",
             kind: Kind::RouteName,
-            default: Means("its place in the list"),
+            default: Means("`limit-1` and so on, by its place"),
             doc: "Its name in metrics.",
             example: "own-use",
         },

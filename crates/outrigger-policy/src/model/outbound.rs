@@ -86,7 +86,7 @@ impl Default for Capacity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboundRate {
-    /// Its name in metrics; default its place in the list.
+    /// Its name in metrics; default `limit-1` and so on, by its place.
     pub name: Option<Arc<str>>,
     /// The bucket.
     pub limit: RateLimitConfig,
