@@ -1,5 +1,7 @@
 //! From a name to a fleet.
 
+mod means;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,15 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_consul::{AgentAddress, Consul, ConsulConfig};
 use outrigger_core::{
     Address, Clock, Language, NameError, Observe, Observers, Protocol, Ratio, ServiceName,
 };
 use outrigger_discovery::{KeyWatcher, Registrar, Resolver, StaticResolver};
 use outrigger_host::PolicyStore;
 use outrigger_http::ClientTls;
-use outrigger_telemetry::{SpanSink, Telemetry, Trust};
-use outrigger_tower::TokioClock;
+use outrigger_telemetry::{AccessLog, AccessLogError, AccessLogTo, SpanSink, Telemetry, Trust};
+use outrigger_tower::{Tells, TokioClock};
 
 use crate::destination::folded;
 use crate::fleet::{Fleet, Never, Parts};
@@ -25,6 +26,7 @@ use crate::policy::{Files, Policies};
 use crate::registry::Registries;
 use crate::settings::{AdminAddress, Settings, SettingsError};
 use crate::{Inbound, Rules, RulesError};
+use means::{Registry, consul, telemetry};
 
 /// Why a service cannot join its fleet.
 ///
@@ -62,6 +64,9 @@ pub enum JoinError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file of the access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// No tokio runtime is there to live on.
     #[error("joining a fleet needs a tokio runtime; call it from within one")]
     NoRuntime,
@@ -100,6 +105,7 @@ pub struct Builder {
     sinks: Vec<Arc<dyn SpanSink>>,
     telemetry: Option<Telemetry>,
     sample: Option<Ratio>,
+    access_log: Option<AccessLogTo>,
     tls: Option<ClientTls>,
     rules: Option<Rules>,
     services: BTreeMap<String, Rules>,
@@ -146,6 +152,7 @@ impl Builder {
             sinks: Vec::new(),
             telemetry: None,
             sample: None,
+            access_log: None,
             tls: None,
             rules: None,
             services: BTreeMap::new(),
@@ -362,6 +369,15 @@ impl Builder {
         self
     }
 
+    /// Where requests that are served are logged, as lines of JSON: which of them is said by
+    /// `telemetry.access_log` of the service's policy. Takes the place of `OUTRIGGER_ACCESS_LOG`.
+    /// Default standard error. Named here or there, failures are logged without a policy too;
+    /// [`AccessLogTo::Nowhere`] logs nothing, whatever the policy says.
+    pub fn access_log(mut self, to: AccessLogTo) -> Self {
+        self.access_log = Some(to);
+        self
+    }
+
     /// How TLS to endpoints is spoken that say `https` or `grpcs`; [`ClientTls::native`] trusts
     /// the system's roots. Default not at all: a try on such an endpoint is a connect failure.
     pub fn tls(mut self, tls: ClientTls) -> Self {
@@ -458,6 +474,20 @@ impl Builder {
         };
         observers.extend(admin.as_ref().map(|admin| admin.observer(&service, &self.clock)));
         observers.push(Arc::clone(telemetry.metrics()) as Arc<dyn Observe>);
+        let named = settings.process.access_log.as_deref().map(|to| match to.parse() {
+            Ok(to) => to,
+            Err(never) => match never {},
+        });
+        let named = self.access_log.or(named);
+        let access_log = match named {
+            Some(AccessLogTo::Nowhere) => None,
+            named => {
+                let tells = if named.is_some() { Tells::Failures } else { Tells::Nothing };
+                let log = AccessLog::open(named.unwrap_or_default(), &telemetry)?;
+                observers.push(Arc::new(log.clone()));
+                Some((log, tells))
+            }
+        };
         let observers: Observers = observers.into_iter().collect();
 
         let mut endpoints = self.endpoints;
@@ -513,6 +543,7 @@ impl Builder {
             registrar,
             observers,
             telemetry,
+            access_log,
             tls: self.tls,
             policies,
             rules,
@@ -533,64 +564,6 @@ impl Builder {
 
 fn check(service: &str, rules: &Rules) -> Result<(), JoinError> {
     rules.validate().map_err(|source| JoinError::Rules { service: service.to_owned(), source })
-}
-
-#[derive(Default)]
-struct Registry {
-    resolver: Option<Arc<dyn Resolver>>,
-    registrar: Option<Arc<dyn Registrar>>,
-    keys: Option<Arc<dyn KeyWatcher>>,
-    at: Option<AgentAddress>,
-}
-
-fn consul(
-    url: Option<&str>,
-    clock: &Arc<dyn Clock>,
-    observers: &Observers,
-) -> Result<Registry, JoinError> {
-    let mut config = match url {
-        Some("none") => return Ok(Registry::default()),
-        // What else the environment says of Consul (token, certificates) holds for this URL too.
-        Some(url) => ConsulConfig::from_lookup(|variable| match variable {
-            "CONSUL_HTTP_ADDR" => Some(url.to_owned()),
-            other => std::env::var(other).ok(),
-        })?,
-        None => ConsulConfig::from_env()?,
-    };
-    config = config.with_clock(Arc::clone(clock)).with_observers(observers.clone());
-    let at = Some(config.address.clone());
-    let consul = Arc::new(Consul::new(config)?);
-    Ok(Registry {
-        resolver: Some(Arc::clone(&consul) as _),
-        registrar: Some(Arc::clone(&consul) as _),
-        keys: Some(consul as _),
-        at,
-    })
-}
-
-fn telemetry(
-    service: &ServiceName,
-    version: Option<&str>,
-    sample: Option<Ratio>,
-    sinks: Vec<Arc<dyn SpanSink>>,
-    clock: &Arc<dyn Clock>,
-    runtime: &tokio::runtime::Handle,
-) -> Result<Telemetry, JoinError> {
-    let mut builder = Telemetry::builder()
-        .service(service.as_str())
-        .with_clock(Arc::clone(clock))
-        .from_env()
-        .map_err(|error| JoinError::Telemetry(error.into()))?;
-    if let Some(version) = version {
-        builder = builder.version(version);
-    }
-    if let Some(ratio) = sample {
-        builder = builder.with_sample_ratio(ratio);
-    }
-    for sink in sinks {
-        builder = builder.with_span_sink(sink);
-    }
-    builder.build(runtime).map_err(|error| JoinError::Telemetry(error.into()))
 }
 
 impl fmt::Debug for Builder {

@@ -1,6 +1,7 @@
 //! One service that is called: its endpoints, its rules, and the stack that every call walks.
 
 mod names;
+mod roots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use outrigger_balance::{EndpointSet, Members};
-use outrigger_core::{Address, Clock, Endpoint, ServiceName, Snapshot};
+use outrigger_core::{Address, Clock, Endpoint, Instance, Protocol, ServiceName, Snapshot};
 use outrigger_discovery::SnapshotStream;
+use outrigger_policy::PolicyProtocol;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,6 +19,7 @@ use crate::fleet::{Inner, Never};
 use crate::policy::{Followed, InForce};
 use crate::table::{Shared, Spec, Table};
 use names::Names;
+use roots::Roots;
 
 /// How often a DNS name among the addresses is asked for again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -73,6 +76,7 @@ impl Callee {
             is_found: false,
             known: sender,
             names: Names::system(),
+            roots: Roots::default(),
         };
         let task = runtime.spawn(keeper.run()).abort_handle();
         Self { service, datacenter, set, table, policy, known, task }
@@ -120,6 +124,7 @@ struct Keeper {
     is_found: bool,
     known: watch::Sender<bool>,
     names: Names,
+    roots: Roots,
 }
 
 impl Keeper {
@@ -145,6 +150,11 @@ impl Keeper {
                 () = self.names.changed() => {}
                 Ok(()) = self.policy.changed() => {
                     self.obey();
+                    self.follow_roots();
+                    continue;
+                }
+                pem = self.roots.changed() => {
+                    self.renew_roots(&pem);
                     continue;
                 }
                 now = second.tick() => {
@@ -179,7 +189,20 @@ impl Keeper {
             };
             match self.shared.reload(&spec, self.clock.now()) {
                 Ok(table) => {
+                    let was_grpc = self.is_grpc();
                     self.table.store(Arc::new(table));
+                    if was_grpc != self.is_grpc() {
+                        // What is spoken to the endpoints that are there has changed.
+                        self.version += 1;
+                        self.put(self.version);
+                    }
+                    if now.loaded.as_ref().is_some_and(|loaded| loaded.plan.mesh.is_some()) {
+                        tracing::warn!(
+                            service = %self.place.service,
+                            version = %now.version(),
+                            "`mesh` of the policy is not obeyed yet: instances are called"
+                        );
+                    }
                     let failover = &spec.last().rules.balance.failover;
                     if self.failover != *failover {
                         self.failover.clone_from(failover);
@@ -199,10 +222,36 @@ impl Keeper {
         self.tell_known();
     }
 
+    /// Follows the file of roots that the policy in force names.
+    fn follow_roots(&mut self) {
+        let table = self.table.load();
+        let path = table.loaded().and_then(|loaded| loaded.roots.as_deref());
+        self.roots.follow(path, &self.clock);
+    }
+
+    fn renew_roots(&self, pem: &[u8]) {
+        let service = &self.place.service;
+        let table = self.table.load();
+        let Some(loaded) = table.loaded() else { return };
+        match loaded.tls_by(pem) {
+            Ok(tls) => {
+                self.shared.renew_tls(&tls);
+                tracing::debug!(%service, "roots read");
+            }
+            Err(why) => tracing::warn!(%service, why, "roots not used: those of before stay"),
+        }
+    }
+
     fn tell_known(&self) {
         if self.is_decided && self.is_found && !*self.known.borrow() {
             self.known.send_replace(true);
         }
+    }
+
+    /// Whether the policy in force says that gRPC is spoken.
+    fn is_grpc(&self) -> bool {
+        let table = self.table.load();
+        table.loaded().is_some_and(|loaded| loaded.plan.protocol == PolicyProtocol::Grpc)
     }
 
     /// Puts the snapshots of all datacenters into use as one set.
@@ -210,11 +259,13 @@ impl Keeper {
         let mut endpoints = Vec::new();
         let mut awaited = false;
         let mut freshness = None;
+        let is_grpc = self.is_grpc();
         for snapshot in self.newest.iter().flatten() {
             // The set is as fresh as the caller's own datacenter, which comes first.
             freshness.get_or_insert(snapshot.freshness);
             for instance in snapshot.instances.iter() {
-                let endpoint = |address| Endpoint::new(Arc::clone(instance), address);
+                let spoken = if is_grpc { over_http2(instance) } else { Arc::clone(instance) };
+                let endpoint = |address| Endpoint::new(Arc::clone(&spoken), address);
                 match (&instance.address, self.names.of(&instance.address)) {
                     (Address::Socket(address), _) => endpoints.push(endpoint(*address)),
                     (_, Some(found @ [_, ..])) => {
@@ -252,6 +303,18 @@ impl Keeper {
             .map(|view| view.endpoint.address())
             .collect()
     }
+}
+
+/// The instance as gRPC's callers speak to it, whatever it says that it speaks.
+fn over_http2(instance: &Arc<Instance>) -> Arc<Instance> {
+    let protocol = match instance.protocol {
+        Protocol::Http => Protocol::Grpc,
+        Protocol::Https => Protocol::Grpcs,
+        _ => return Arc::clone(instance),
+    };
+    let mut instance = Instance::clone(instance);
+    instance.protocol = protocol;
+    Arc::new(instance)
 }
 
 /// The next snapshot of any of the streams, and of which.

@@ -12,7 +12,8 @@ use http::{Method, Request, Response, Uri};
 use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName, Status};
 use outrigger_discovery::{CatalogueStream, Registrar};
 use outrigger_http::{ClientTls, Drained};
-use outrigger_telemetry::{Telemetry, Trust};
+use outrigger_telemetry::{AccessLog, Telemetry, Trust};
+use outrigger_tower::Tells;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_service::Service;
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) registrar: Option<Arc<dyn Registrar>>,
     pub(crate) observers: Observers,
     pub(crate) telemetry: Telemetry,
+    /// The access log, if there is one, and which requests it is told of where no policy says so.
+    pub(crate) access_log: Option<(AccessLog, Tells)>,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,
@@ -343,8 +346,8 @@ impl Fleet {
         &self.inner.parts.telemetry
     }
 
-    /// Sends what telemetry still holds and saves what is to be saved; comes back when that is
-    /// done or `limit` has passed.
+    /// Sends what telemetry still holds, writes what the access log does, and saves what is to be
+    /// saved; comes back when that is done or `limit` has passed.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the sending under way.
@@ -353,7 +356,13 @@ impl Fleet {
             // Out of time: what is on the disk is older, and whole.
             let _ = tokio::time::timeout(limit, memory.flush()).await;
         }
-        self.inner.parts.telemetry.shutdown(limit).await;
+        let parts = &self.inner.parts;
+        let log = async {
+            if let Some((log, _)) = &parts.access_log {
+                log.flush(limit).await;
+            }
+        };
+        tokio::join!(log, parts.telemetry.shutdown(limit));
     }
 }
 

@@ -137,7 +137,9 @@
 //! Traces, metrics and logs go where `OTEL_*` says ([`telemetry::TelemetryConfig`] lists all);
 //! nothing is exported when no endpoint is named. [`Fleet::services`] shows endpoints and circuits
 //! as they are now, [`Builder::observer`] is told of everything that happens, and
-//! `fleet.telemetry().metrics().encode(&mut text)` writes Prometheus text.
+//! `fleet.telemetry().metrics().encode(&mut text)` writes Prometheus text. Requests that are served
+//! are logged as JSON lines, those that the policy's `telemetry.access_log` wants, to standard
+//! error or where [`Builder::access_log`] says.
 //!
 //! [`Builder::admin`] or `OUTRIGGER_ADMIN=127.0.0.1:15990` serves all of that on a port of this
 //! machine: a page at `/`, `/api/v1/state`, `/api/v1/events`, `/metrics`, `/healthz` and `/readyz`;

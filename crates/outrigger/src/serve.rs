@@ -2,6 +2,7 @@
 
 mod advertise;
 mod door;
+mod gate;
 mod health;
 mod peer;
 mod shares;
@@ -15,10 +16,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
-use outrigger_core::{BoxError, Event, InstanceId, Observers, Rejected, RouteName, ServiceName};
+use outrigger_core::{BoxError, InstanceId};
 use outrigger_discovery::{Check, Registered, Registration, RegistryError};
 use outrigger_http::{Drained, Peer, Server, ServerConfig};
-use outrigger_tower::{DeadlineLayer, InboundLayer, LimitedBody, RefuseLayer};
+use outrigger_tower::{InboundLayer, LimitedBody, RefuseLayer};
 use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_service::Service;
@@ -143,12 +144,20 @@ impl Serve {
             observers: parts.observers.clone(),
             clock: Arc::clone(&parts.clock),
             ready: ready.clone(),
+            health: Health::layer(parts.health.as_deref(), ready.clone()),
             telemetry: parts.telemetry.clone(),
+            trace: parts
+                .telemetry
+                .server_layer()
+                .with_trust(parts.trust.clone())
+                .continuing(parts.continues_traces),
+            endpoint: local.to_string().into(),
+            access_log: parts.access_log.as_ref().map(|(_, tells)| *tells),
         };
         let app = ServiceBuilder::new().map_err(Into::<BoxError>::into).service(app);
         let (doorkeeper, door) = Doorkeeper::start(plate, &parts.inbound, &policy.now(), app)
             .map_err(ServeError::Inbound)?;
-        let stack = self.stack(door, ready.clone());
+        let stack = self.stack(door);
         let registered = self.register(local).await?;
         let opened = Opened { address: local, ready: ready.clone() };
         self.inner.opened.store(Some(Arc::new(opened)));
@@ -211,7 +220,6 @@ impl Serve {
     fn stack<S, B>(
         &self,
         door: Door<S>,
-        ready: Ready,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<
@@ -235,20 +243,9 @@ impl Serve {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let parts = &self.inner.parts;
-        let service = &parts.service;
-        let health = Health::layer(parts.health.as_deref(), ready);
-        let server_trace = parts.telemetry.server_layer();
-        let server_trace =
-            server_trace.with_trust(parts.trust.clone()).continuing(parts.continues_traces);
         ServiceBuilder::new()
             .layer(RefuseLayer::new())
-            .layer(InboundLayer::new(service.clone()))
-            .layer(server_trace)
-            .map_err(counted(parts.service.clone(), parts.observers.clone()))
-            .layer(DeadlineLayer::new())
-            // Whoever asks whether a full service lives is not told that it does not.
-            .layer(health)
+            .layer(InboundLayer::new(self.inner.parts.service.clone()))
             .service(door)
     }
 
@@ -303,21 +300,5 @@ impl Serve {
         let registered = registrar.register(registration).await?;
         self.inner.serving.send_replace(Serving::Announced(registered.id().clone()));
         Ok(Some(registered))
-    }
-}
-
-/// Tells observers of what the inbound rules of `service` refuse, and hands it on.
-fn counted(
-    service: ServiceName,
-    observers: Observers,
-) -> impl Fn(BoxError) -> BoxError + Clone + Send + Sync + 'static {
-    move |error| {
-        // What the application hands on of services that it called is counted where it called.
-        if let Some(rejected) = Rejected::find(&*error)
-            && rejected.service() == &service
-        {
-            observers.emit(&Event::Rejected { rejected, route: &RouteName::default() });
-        }
-        error
     }
 }

@@ -51,6 +51,10 @@ pub struct Process {
     pub snapshot: Option<PathBuf>,
     /// `OUTRIGGER_POLICY`: policy files, or directories of them, separated by `;`.
     pub policy: Vec<PathBuf>,
+    /// `OUTRIGGER_ACCESS_LOG`: `stderr`, `none`, or a file, which is followed by its name when it
+    /// is rotated. Default `stderr`, for what policies want to be logged; named here, failures are
+    /// logged without a policy too, and with `none` nothing is.
+    pub access_log: Option<String>,
     /// `OUTRIGGER_DRAIN`: how long requests in flight get to end. Default 30 s.
     #[serde(with = "humantime_serde")]
     pub drain: Option<Duration>,
@@ -121,7 +125,7 @@ pub enum SettingsError {
 }
 
 /// Variables that say something about the process, and the key each stands for.
-const PROCESS: [(&str, &str); 10] = [
+const PROCESS: [(&str, &str); 11] = [
     ("OUTRIGGER_CONSUL", "consul"),
     ("OUTRIGGER_VERSION", "version"),
     ("OUTRIGGER_ZONE", "zone"),
@@ -129,6 +133,7 @@ const PROCESS: [(&str, &str); 10] = [
     ("OUTRIGGER_ADVERTISE_LOOPBACK", "advertise_loopback"),
     ("OUTRIGGER_SNAPSHOT", "snapshot"),
     ("OUTRIGGER_POLICY", "policy"),
+    ("OUTRIGGER_ACCESS_LOG", "access_log"),
     ("OUTRIGGER_DRAIN", "drain"),
     ("OUTRIGGER_ENDPOINTS", "endpoints"),
     ("OUTRIGGER_ADMIN", "admin"),

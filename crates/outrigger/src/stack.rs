@@ -19,7 +19,7 @@ use outrigger_core::{
     BoxError, Call, CircuitState, Dispatch, Observers, PolicyVersion, RouteName, ServiceName,
 };
 use outrigger_http::{OutboundBody, Pool};
-use outrigger_limit::ConcurrencyLimit;
+use outrigger_limit::{BoundConfig, ConcurrencyLimit};
 use outrigger_policy::{Plan, RoutePlan};
 use outrigger_retry::{Budget, HedgeRule, RetryRule};
 use outrigger_telemetry::{ClientTrace, Telemetry, TryTrace};
@@ -213,6 +213,19 @@ pub(crate) fn check(plan: &Plan) -> Result<(), BoxError> {
         }
         extras::edits(&route.headers.request)?;
         extras::edits(&route.headers.response)?;
+    }
+    if let Some(capacity) = &plan.capacity {
+        let adaptive = capacity.adaptive.clone();
+        BoundConfig::new(capacity.max_requests).with_adaptive(adaptive).validate()?;
+    }
+    if let Some(inbound) = &plan.inbound {
+        for rate in &inbound.rate_limits {
+            rate.limit.validate()?;
+        }
+        if let Some(concurrency) = &inbound.concurrency {
+            let adaptive = concurrency.adaptive.clone();
+            BoundConfig::new(concurrency.max_in_flight).with_adaptive(adaptive).validate()?;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use outrigger::Fleet;
 use outrigger::core::{Language, Ratio};
-use outrigger::telemetry::SpanSink;
+use outrigger::telemetry::{AccessLogTo, SpanSink};
 
 use super::board::Board;
 use super::instance::Join;
@@ -34,6 +34,8 @@ impl Joiner {
 
     fn builder(&self, name: &str, sample: Ratio) -> outrigger::Builder {
         outrigger::builder(name)
+            // What goes wrong here goes wrong on purpose, and is told in the chapters.
+            .access_log(AccessLogTo::Nowhere)
             .consul(self.registry.clone())
             .version(env!("CARGO_PKG_VERSION"))
             .ttl(TTL)

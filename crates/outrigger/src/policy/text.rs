@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outrigger_core::{PolicyVersion, ServiceName};
-use outrigger_http::ClientTls;
+use outrigger_http::{ClientTls, TlsError};
 use outrigger_policy::{AuthorizeMode, Format, Plan, Policy, Tls, is_tombstone};
 use rustls_pki_types::ServerName;
 
@@ -21,11 +21,24 @@ pub(crate) struct Loaded {
     pub(crate) plan: Plan,
     /// How endpoints are verified, where the policy says so.
     pub(crate) tls: Option<ClientTls>,
+    /// Where the roots stand that they are verified by, if they stand in a file.
+    pub(crate) roots: Option<PathBuf>,
 }
 
 impl Loaded {
     pub(crate) const fn version(&self) -> PolicyVersion {
         self.plan.version
+    }
+
+    /// How endpoints are verified by roots that have changed.
+    ///
+    /// # Errors
+    /// Why they cannot be used.
+    pub(crate) fn tls_by(&self, roots: &[u8]) -> Result<ClientTls, String> {
+        match &self.plan.tls {
+            Some(tls) => client_tls(tls, Some(roots)),
+            None => Err("the policy has no `tls`".to_owned()),
+        }
     }
 
     /// What keeps the service's own side from obeying it.
@@ -118,13 +131,19 @@ pub(crate) fn read(name: &str, bytes: &[u8], folder: &Path) -> Result<Reading, T
     }
     let parsed = Policy::parse(name, text, Format::of(name, text))
         .map_err(|report| Trouble::new("invalid", report.first_line()))?;
+    let ca = parsed.policy.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+    let roots = ca.map(|ca| folder.join(&**ca));
     let tls = match &parsed.policy.tls {
-        Some(tls) => Some(client_tls(tls, folder).map_err(|why| Trouble::new("tls", at(&why)))?),
+        Some(tls) => Some(
+            read_roots(roots.as_deref())
+                .and_then(|pem| client_tls(tls, pem.as_deref()))
+                .map_err(|why| Trouble::new("tls", at(&why)))?,
+        ),
         None => None,
     };
     let plan = Plan::compile(&parsed.policy);
     crate::stack::check(&plan).map_err(|error| Trouble::new("invalid", at(&error.to_string())))?;
-    Ok(Reading::Policy(Arc::new(Loaded { name: name.into(), text: text.into(), plan, tls })))
+    Ok(Reading::Policy(Arc::new(Loaded { name: name.into(), text: text.into(), plan, tls, roots })))
 }
 
 /// Whose policy a text most likely is, though it cannot be read.
@@ -138,30 +157,26 @@ pub(crate) fn service_in(text: &[u8]) -> Option<ServiceName> {
     })
 }
 
-fn client_tls(tls: &Tls, folder: &Path) -> Result<ClientTls, String> {
-    let mut client = match &tls.ca {
-        Some(ca) => {
-            let path: PathBuf = folder.join(&**ca);
-            let shown = path.display();
-            let pem = std::fs::read(&path)
-                .map_err(|error| format!("`tls.ca` {shown} cannot be read: {error}"))?;
-            ClientTls::from_pem(&pem, None)
-                .map_err(|error| format!("`tls.ca` {shown} cannot be used: {error}"))?
+fn read_roots(path: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
+    let Some(path) = path else { return Ok(None) };
+    let read = std::fs::read(path);
+    read.map(Some).map_err(|error| format!("`tls.ca` {} cannot be read: {error}", path.display()))
+}
+
+/// How endpoints are verified: by these roots, or by the system's.
+fn client_tls(tls: &Tls, roots: Option<&[u8]>) -> Result<ClientTls, String> {
+    let client = ClientTls::with_sans(roots, &*tls.san).map_err(|error| match error {
+        TlsError::San { .. } => format!("`tls.san`: {error}"),
+        _ if roots.is_none() => format!("the system's roots cannot be used: {error}"),
+        _ => {
+            let ca = tls.ca.as_deref().unwrap_or_default();
+            format!("`tls.ca` {ca} cannot be used: {error}")
         }
-        None => ClientTls::native()
-            .map_err(|error| format!("the system's roots cannot be used: {error}"))?,
-    };
-    if !tls.san.is_empty() {
-        return Err("`tls.san` is not obeyed by this version; set `tls.sni` to the name that the \
-                    certificate bears"
-            .to_owned());
-    }
-    if let Some(sni) = &tls.sni {
-        let name = ServerName::try_from(sni.to_string())
-            .map_err(|_| format!("`tls.sni` is {sni:?}; a DNS name is wanted"))?;
-        client = client.with_server_name(name);
-    }
-    Ok(client)
+    })?;
+    let Some(sni) = &tls.sni else { return Ok(client) };
+    let name = ServerName::try_from(sni.to_string())
+        .map_err(|_| format!("`tls.sni` is {sni:?}; a DNS name is wanted"))?;
+    Ok(client.with_server_name(name))
 }
 
 #[cfg(test)]

@@ -1,38 +1,39 @@
 //! What a service accepts, reloaded while it serves.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use outrigger_core::{
-    BoxError, Clock, Context, Event, Observers, PolicyVersion, Rejected, ServiceName,
+    BoxError, Clock, Context, Event, Observers, PolicyVersion, Ratio, ServiceName,
 };
 use outrigger_host::CpuMeter;
 use outrigger_limit::{Bound, BoundConfig, CpuShed, RateLimitConfig, ShedConfig};
 use outrigger_policy as policy;
-use outrigger_policy::{GrpcStatus, InboundPlan, RequestView};
-use outrigger_telemetry::Telemetry;
+use outrigger_policy::{AccessLog, GrpcStatus, InboundPlan, RequestView};
+use outrigger_telemetry::{ServerTrace, ServerTraceLayer, Telemetry};
 use outrigger_tower::{
-    BodyLimitLayer, ConcurrencyLayer, KeyOf, LimitBody, LimitConcurrency, LimitRates, LimitedBody,
-    RateRule, RateRules, RateRulesLayer, Shed, ShedLayer,
+    BodyLimitLayer, ConcurrencyLayer, DeadlineLayer, KeyOf, LimitBody, LimitConcurrency,
+    LimitRates, LimitedBody, RateRule, RateRules, RateRulesLayer, Shed, ShedLayer, TellRefused,
+    TellRefusedLayer, TellServed, TellServedLayer, Tells, Timeout,
 };
-use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tower::util::{Either, Oneshot};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::health::Ready;
+use super::gate::Gate;
+use super::health::{Health, HealthLayer, Ready};
 use crate::policy::InForce;
 use crate::{Concurrency, Inbound, Per};
 
 type Bounded<S> = LimitConcurrency<LimitRates<S>>;
-type Inside<S> = LimitBody<Either<Shed<Bounded<S>>, Bounded<S>>>;
+type Limited<S> = LimitBody<Either<Shed<Bounded<S>>, Bounded<S>>>;
+type Inside<S> = ServerTrace<TellServed<TellRefused<Timeout<Health<Gate<Limited<S>>>>>>>;
 
 /// How often the CPU is looked at while load may be shed.
 const MEASURE: Duration = Duration::from_millis(250);
@@ -50,13 +51,12 @@ struct Accepts {
 /// What stands between the server and the application, under one version of the policy.
 #[derive(Debug)]
 struct Room<S> {
-    service: ServiceName,
     policy: PolicyVersion,
-    is_closed: bool,
     inside: Inside<S>,
 }
 
-/// Lets in what the inbound rules of now allow; a request runs wholly under one version of them.
+/// Lets in what the inbound rules of now allow; a request runs wholly under one version of them,
+/// and is traced and logged under that one.
 #[derive(Debug)]
 pub(super) struct Door<S> {
     room: Arc<ArcSwap<Room<S>>>,
@@ -75,7 +75,21 @@ pub(super) struct Doorplate {
     pub(super) observers: Observers,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ready: Ready,
+    pub(super) health: HealthLayer,
     pub(super) telemetry: Telemetry,
+    pub(super) trace: ServerTraceLayer,
+    /// Who serves, for the access log.
+    pub(super) endpoint: Arc<str>,
+    /// Which requests that tells where no policy says so; `None` where there is no log.
+    pub(super) access_log: Option<Tells>,
+}
+
+impl Doorplate {
+    fn tell_shedding(&self, admits: Ratio, begins: bool) {
+        let service = &self.service;
+        tracing::info!(%service, begins, admits = admits.get(), "shedding");
+        self.observers.emit(&Event::Shedding { service, admits, begins });
+    }
 }
 
 /// Keeps a [`Door`] as the policy wants it.
@@ -145,10 +159,7 @@ impl<S: Clone> Doorkeeper<S> {
                     if let (Some(used), Some(shed)) = (used, &self.shed)
                         && let Some(change) = shed.on_sample(used)
                     {
-                        let (service, begins) = (&self.plate.service, change.begins);
-                        tracing::info!(%service, begins, admits = change.admits.get(), "shedding");
-                        let admits = change.admits;
-                        self.plate.observers.emit(&Event::Shedding { service, admits, begins });
+                        self.plate.tell_shedding(change.admits, change.begins);
                     }
                 }
             }
@@ -165,7 +176,13 @@ impl<S: Clone> Doorkeeper<S> {
                 shed.reconfigure(config)?;
                 Some(shed)
             }
-            (_, config) => config.map(CpuShed::new).transpose()?,
+            (before, config) => {
+                if before.is_some_and(|shed| shed.is_shedding()) {
+                    // Nobody measures any more, so nobody else would say that it is over.
+                    self.plate.tell_shedding(Ratio::ONE, false);
+                }
+                config.map(CpuShed::new).transpose()?
+            }
         };
         let state = (&rates, &bound, self.shed.as_ref());
         let room = room(&self.plate, in_force, &accepts, state, self.app.clone());
@@ -209,8 +226,34 @@ fn room<S>(
         None => Either::Right(bounded),
     };
     let limit = accepts.body_limit.unwrap_or(u64::MAX);
-    let inside = BodyLimitLayer::new(service.clone(), limit).layer(inside);
-    Room { service, policy: in_force.version(), is_closed: closed.is_some(), inside }
+    let limited = BodyLimitLayer::new(service.clone(), limit).layer(inside);
+    let gate = Gate::new(limited, closed.is_some().then(|| service.clone()));
+    // Whoever asks whether a full service lives is not told that it does not.
+    let told = DeadlineLayer::new().layer(plate.health.layer(gate));
+    let told = TellRefusedLayer::new(plate.observers.clone()).with_service(service).layer(told);
+    let inside = plate.trace.layer(served(plate, in_force).layer(told));
+    Room { policy: in_force.version(), inside }
+}
+
+/// The access log, as the policy in force wants it.
+fn served(plate: &Doorplate, in_force: &InForce) -> TellServedLayer {
+    let wanted = in_force.loaded.as_ref().map(|loaded| loaded.plan.telemetry.access_log);
+    let tells = match (plate.access_log, wanted) {
+        (None, _) => Tells::Nothing,
+        (Some(tells), None) => tells,
+        (_, Some(AccessLog::All)) => Tells::All,
+        (_, Some(AccessLog::Errors)) => Tells::Failures,
+        _ => Tells::Nothing,
+    };
+    let layer = TellServedLayer::new(plate.observers.clone(), tells)
+        .with_endpoint(Some(Arc::clone(&plate.endpoint)));
+    match in_force.loaded.clone() {
+        Some(loaded) if loaded.plan.routes.len() > 1 => layer.with_route_of(move |head| {
+            let (_, route) = loaded.plan.route(head.method, head.path, head.query, head.headers);
+            route.name.clone()
+        }),
+        _ => layer,
+    }
 }
 
 impl Accepts {
@@ -289,11 +332,11 @@ impl<S, B, RB> Service<Request<B>> for Door<S>
 where
     S: Service<Request<LimitedBody<B>>, Response = Response<RB>, Error = BoxError> + Clone,
     B: Body<Error: Into<BoxError>>,
-    RB: Body,
+    RB: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Response = <Inside<S> as Service<Request<B>>>::Response;
     type Error = BoxError;
-    type Future = DoorFuture<Inside<S>, Request<B>>;
+    type Future = Oneshot<Inside<S>, Request<B>>;
 
     fn poll_ready(&mut self, _cx: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
         // The application of the version that the request will run under is asked with it.
@@ -302,49 +345,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let room = self.room.load();
-        if room.is_closed {
-            let (service, limit) = (room.service.clone(), 0);
-            let retry_after = Some(Duration::from_secs(1));
-            return DoorFuture::refused(Rejected::Overloaded { service, limit, retry_after });
-        }
         if let Some(context) = request.extensions_mut().get_mut::<Context>() {
             context.policy = room.policy;
         }
-        DoorFuture::Inside { inner: Oneshot::new(room.inside.clone(), request) }
-    }
-}
-
-pin_project! {
-    /// The application's answer, or our refusal.
-    #[project = FutureProj]
-    pub(super) enum DoorFuture<S, R>
-    where
-        S: Service<R>,
-    {
-        Refused { error: Option<BoxError> },
-        Inside { #[pin] inner: Oneshot<S, R> },
-    }
-}
-
-impl<S: Service<R>, R> DoorFuture<S, R> {
-    fn refused(rejected: Rejected) -> Self {
-        Self::Refused { error: Some(rejected.into()) }
-    }
-}
-
-impl<S, R> Future for DoorFuture<S, R>
-where
-    S: Service<R, Error = BoxError>,
-{
-    type Output = Result<S::Response, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            FutureProj::Inside { inner } => inner.poll(cx),
-            FutureProj::Refused { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            },
-        }
+        Oneshot::new(room.inside.clone(), request)
     }
 }

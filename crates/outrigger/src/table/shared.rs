@@ -41,7 +41,8 @@ pub(crate) struct Shared {
     link: Link,
     /// The builder's, where the policy has nothing to say.
     own_tls: Option<ClientTls>,
-    tls: Option<Tls>,
+    /// The policy's: what was written, and what connections are made by.
+    tls: Option<(Tls, ClientTls)>,
     pool_config: PoolConfig,
     pools: Arc<Pools>,
     subsets: Vec<Key>,
@@ -177,12 +178,23 @@ impl Shared {
 
     fn reload_pools(&mut self, rules: &Rules, tls: Option<&(Tls, ClientTls)>) {
         let config = rules.pool_config();
-        let written = tls.map(|(written, _)| written);
-        if config != self.pool_config || written != self.tls.as_ref() {
-            let tls = tls.map(|(_, tls)| tls.clone()).or_else(|| self.own_tls.clone());
+        let written = |tls: Option<&(Tls, ClientTls)>| tls.map(|(written, _)| written.clone());
+        let is_same_tls = written(tls) == written(self.tls.as_ref());
+        if config != self.pool_config || !is_same_tls {
+            if !is_same_tls {
+                self.tls = tls.cloned();
+            }
+            let tls = self.tls.as_ref().map(|(_, tls)| tls.clone());
+            let tls = tls.or_else(|| self.own_tls.clone());
             self.pools = Arc::new(Pools::new(config.clone(), tls));
             self.pool_config = config;
-            self.tls = written.cloned();
+        }
+    }
+
+    /// Verifies endpoints by other roots from now on; connections that are there stay.
+    pub(crate) fn renew_tls(&self, renewed: &ClientTls) {
+        if let Some((_, tls)) = &self.tls {
+            tls.replace(renewed);
         }
     }
 
@@ -240,8 +252,11 @@ impl Shared {
         let breaker = plan.and_then(|plan| plan.breaker.as_ref());
         let falls_back = breaker.is_some_and(|breaker| breaker.fallback.is_some());
         let build = |link| {
-            let limits = self.limits.iter().map(|limit| {
+            let limits = self.limits.iter().enumerate().map(|(at, limit)| {
+                let named = spec.rate_names.get(at).and_then(Option::clone);
+                let name = named.unwrap_or_else(|| format!("limit-{}", at + 1).into());
                 RateLimitLayer::new(self.service.clone(), Arc::clone(limit))
+                    .with_observers(name, self.observers.clone())
                     .with_grpc_status(spec.grpc_status)
             });
             let with = Ingredients {

@@ -23,6 +23,8 @@ pub(crate) struct Spec {
     pub(crate) tls: Option<(Tls, ClientTls)>,
     /// What gRPC callers are told by a rate limit, where it is not that of the reason.
     pub(crate) grpc_status: Option<u8>,
+    /// The names of the rate limits, where they have some.
+    pub(crate) rate_names: Vec<Option<Arc<str>>>,
     /// What decides between routes.
     pub(crate) loaded: Option<Arc<Loaded>>,
 }
@@ -46,6 +48,7 @@ impl Spec {
             subsets: Vec::new(),
             tls: None,
             grpc_status: None,
+            rate_names: Vec::new(),
             loaded: None,
         }
     }
@@ -70,6 +73,7 @@ impl Spec {
                 GrpcStatus::Unavailable => None,
                 other => Some(other.code()),
             },
+            rate_names: plan.rate_limits.iter().map(|rate| rate.name.clone()).collect(),
             loaded: Some(Arc::clone(loaded)),
         }
     }

@@ -1,5 +1,6 @@
 //! Services on loopback, with a registry and its keys in memory.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,19 @@ impl Registry {
         F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
+        self.endpoint_as(|instance| instance.language = Some(language), handler).await
+    }
+
+    /// The same, registered as `change` makes it.
+    pub(crate) async fn endpoint_as<F, A>(
+        &self,
+        change: impl FnOnce(&mut Instance),
+        handler: F,
+    ) -> Endpoint
+    where
+        F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Answer> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
@@ -66,11 +80,25 @@ impl Registry {
                 });
             }
         });
+        self.put(address, change);
+        Endpoint { task: task.abort_handle() }
+    }
+
+    /// Registers whatever listens there.
+    pub(crate) fn put(&self, address: std::net::SocketAddr, change: impl FnOnce(&mut Instance)) {
         let id = InstanceId::new(&format!("stock-{address}")).expect("an id");
         let mut instance = Instance::new(id, name("stock"), address);
-        instance.language = Some(language);
+        change(&mut instance);
         self.0.put(instance);
-        Endpoint { task: task.abort_handle() }
+    }
+
+    /// One more endpoint, registered as `change` makes it, that tells who it is.
+    pub(crate) async fn named(
+        &self,
+        name: &'static str,
+        change: impl FnOnce(&mut Instance),
+    ) -> Endpoint {
+        self.endpoint_as(change, move |_| async move { text(200, name) }).await
     }
 
     /// Puts a policy under the key of `stock`.
@@ -120,6 +148,15 @@ impl Caller {
         let response = self.get(path).await.expect("an answer");
         assert_eq!(response.status(), 200, "{path}");
         response.into_body().text().await.expect("a text")
+    }
+
+    /// How often each of so many calls was answered by whom.
+    pub(crate) async fn spread(&self, path: &str, calls: u32) -> BTreeMap<String, u32> {
+        let mut spread = BTreeMap::new();
+        for _ in 0..calls {
+            *spread.entry(self.text(path).await).or_default() += 1;
+        }
+        spread
     }
 
     pub(crate) async fn send(

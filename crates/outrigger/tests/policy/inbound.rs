@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use outrigger::discovery::{InMemoryRegistry, KeyWatcher, Resolver};
+use outrigger::telemetry::AccessLogTo;
 use outrigger::{Builder, Fleet, PolicyView};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,23 +21,25 @@ use tokio::sync::oneshot;
 use crate::fleet::{policy, text};
 
 /// `stock`, serving on loopback.
-struct Stock {
+pub(crate) struct Stock {
     keys: InMemoryRegistry,
-    address: SocketAddr,
-    fleet: Fleet,
+    pub(crate) address: SocketAddr,
+    pub(crate) fleet: Fleet,
     before: Option<PolicyView>,
     _end: oneshot::Sender<()>,
 }
 
 impl Stock {
-    async fn start(text: Option<&str>, change: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) async fn start(text: Option<&str>, change: impl FnOnce(Builder) -> Builder) -> Self {
         let keys = InMemoryRegistry::new();
         if let Some(text) = text {
             keys.set_key("outrigger/policy/stock", text.as_bytes().to_vec());
         }
         let builder = outrigger::builder("stock")
             .registry(Arc::new(keys.clone()) as Arc<dyn Resolver>, None)
-            .keys(Arc::new(keys.clone()) as Arc<dyn KeyWatcher>);
+            .keys(Arc::new(keys.clone()) as Arc<dyn KeyWatcher>)
+            // What is refused here on purpose is nobody's trouble.
+            .access_log(AccessLogTo::Nowhere);
         let fleet = change(builder).join().await.expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -72,25 +75,42 @@ impl Stock {
         self.before = self.fleet.policy();
     }
 
-    async fn push(&mut self, text: &str) {
+    pub(crate) async fn push(&mut self, text: &str) {
         self.keys.set_key("outrigger/policy/stock", text.as_bytes().to_vec());
         self.changed().await;
     }
 
-    async fn send(&self, path: &str, from: &str, body: &'static str) -> Response<Incoming> {
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        from: &str,
+        body: &'static str,
+    ) -> Response<Incoming> {
+        let request = Request::post(path)
+            .header("host", "stock")
+            .header("x-user", from)
+            .body(Full::from(body));
+        self.ask(request.expect("a request")).await
+    }
+
+    /// A request without a body, of this content type.
+    pub(crate) async fn send_as(&self, kind: &str, path: &str) -> Response<Incoming> {
+        let request = Request::post(path)
+            .header("host", "stock")
+            .header("content-type", kind)
+            .body(Full::default());
+        self.ask(request.expect("a request")).await
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
         let tcp = TcpStream::connect(self.address).await.expect("it listens");
         let (mut send, connection) =
             http1::handshake::<_, Full<Bytes>>(TokioIo::new(tcp)).await.expect("no bytes yet");
         tokio::spawn(connection);
-        let request = Request::post(path)
-            .header("host", "stock")
-            .header("x-user", from)
-            .body(Full::from(body))
-            .expect("a request");
         send.send_request(request).await.expect("an answer")
     }
 
-    async fn status(&self, path: &str, from: &str, body: &'static str) -> u16 {
+    pub(crate) async fn status(&self, path: &str, from: &str, body: &'static str) -> u16 {
         self.send(path, from, body).await.status().as_u16()
     }
 }
@@ -191,13 +211,42 @@ async fn authorize_is_never_silently_ignored_and_stops_nobody_who_ran() {
 
 impl Stock {
     async fn get(&self, path: &str) -> Response<Incoming> {
-        let tcp = TcpStream::connect(self.address).await.expect("it listens");
-        let (mut send, connection) =
-            http1::handshake::<_, Full<Bytes>>(TokioIo::new(tcp)).await.expect("no bytes yet");
-        tokio::spawn(connection);
         let request = Request::get(path).header("host", "stock").body(Full::default());
-        send.send_request(request.expect("a request")).await.expect("an answer")
+        self.ask(request.expect("a request")).await
     }
+}
+
+#[tokio::test]
+async fn the_version_a_request_runs_under_is_on_its_span() {
+    use outrigger::telemetry::{FinishedSpan, SpanKind, SpanSink};
+
+    #[derive(Debug, Default)]
+    struct Seen(std::sync::Mutex<Vec<String>>);
+
+    impl SpanSink for Seen {
+        fn finished(&self, span: &FinishedSpan) {
+            let version = span.attributes.iter().find(|a| a.key == "outrigger.policy.version");
+            if let (SpanKind::Server, Some(version)) = (span.kind, version) {
+                self.0.lock().expect("no panic within").push(version.value.to_string());
+            }
+        }
+    }
+
+    let seen = Arc::new(Seen::default());
+    let sink = Arc::clone(&seen);
+    let texts = ["telemetry: { sample: 1 }", "telemetry: { sample: 1 }\ntimeout: 1s"].map(policy);
+    let mut stock = Stock::start(Some(&texts[0]), |builder| builder.span_sink(sink)).await;
+    assert_eq!(stock.status("/", "a", "").await, 200);
+    stock.push(&texts[1]).await;
+    assert_eq!(stock.status("/", "a", "").await, 200);
+    let ended = async {
+        while seen.0.lock().expect("no panic within").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("both spans end");
+    let wanted = texts.map(|text| outrigger_policy::version_of(&text).to_string());
+    assert_eq!(*seen.0.lock().expect("no panic within"), wanted);
 }
 
 #[tokio::test]
