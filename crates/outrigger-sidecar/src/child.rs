@@ -140,9 +140,12 @@ impl Child {
     /// SIGCHLD; never waits.
     pub(crate) fn look(&mut self) -> Change {
         let mut change = Change::Nothing;
-        let whom = if self.adopts { None } else { Some(self.pid) };
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(whom, options) {
+        let next = || match self.adopts {
+            true => rustix::process::wait(options),
+            false => rustix::process::waitpid(Some(self.pid), options),
+        };
+        while let Ok(Some((pid, status))) = next() {
             if pid != self.pid {
                 continue;
             }

@@ -59,9 +59,12 @@ pub struct Environment {
 
 /// Flags of this very process: inherited, a nested command would take them for its own, and a Rust
 /// program its sidecar's file for the library's.
-const OURS_ALONE: [&str; 12] = [
+const OURS_ALONE: [&str; 15] = [
     "OUTRIGGER_CONFIG",
     "OUTRIGGER_PORT",
+    "OUTRIGGER_SOCKET",
+    "OUTRIGGER_PROTOCOL",
+    "OUTRIGGER_WORKERS",
     "OUTRIGGER_INBOUND",
     "OUTRIGGER_ADVERTISE",
     "OUTRIGGER_PROBE",
