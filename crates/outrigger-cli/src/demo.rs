@@ -121,7 +121,7 @@ async fn play(arguments: &DemoArgs, published: &OnceLock<Policies>) -> Result<Ex
     let report = conclude(&board, &traces, &shown, seconds);
     cast.end().await;
     if let Some(page) = page {
-        page.abort();
+        page.stop().await;
     }
     if arguments.json {
         print::note(&report.text());
@@ -136,9 +136,8 @@ async fn play(arguments: &DemoArgs, published: &OnceLock<Policies>) -> Result<Ex
 async fn open_page(
     address: std::net::SocketAddr,
     shown: &Arc<Shown>,
-) -> Result<tokio::task::JoinHandle<()>> {
-    let shown = Arc::clone(shown) as Arc<dyn page::Show>;
-    let opened = match page::serve(address, Arc::clone(&shown)).await {
+) -> Result<outrigger::admin::Serving> {
+    let opened = match page::serve(address, shown).await {
         Err(error)
             if error.kind() == std::io::ErrorKind::AddrInUse
                 && address == crate::cli::DEFAULT_PAGE =>
@@ -148,10 +147,9 @@ async fn open_page(
         }
         opened => opened,
     };
-    let (bound, task) =
-        opened.with_context(|| format!("the page cannot be served at {address}"))?;
-    print::note(&format!("page http://{bound}/"));
-    Ok(task)
+    let page = opened.with_context(|| format!("the page cannot be served at {address}"))?;
+    print::note(&format!("page http://{}/", page.address()));
+    Ok(page)
 }
 
 /// The first answer: from here on nothing may fail.

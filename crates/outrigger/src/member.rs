@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use outrigger_admin::{Events, MetricsFormat, Reach, Readiness, Source, Surface};
+use outrigger_admin::{AdminError, Events, MetricsFormat, Reach, Readiness, Source, Surface};
 use outrigger_core::{Clock, Observe, ServiceName};
 use tokio::net::TcpListener;
 
@@ -24,6 +24,10 @@ impl Admin {
         address: SocketAddr,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, JoinError> {
+        if !address.ip().to_canonical().is_loopback() {
+            let source = AdminError::NotLoopback { address }.into();
+            return Err(JoinError::Admin { address, source });
+        }
         let wrong = |source: std::io::Error| JoinError::Admin { address, source: source.into() };
         let listener = TcpListener::bind(address).await.map_err(wrong)?;
         Ok(Self { address, listener, events: Events::new(clock.wall()) })

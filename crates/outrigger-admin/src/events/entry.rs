@@ -74,8 +74,9 @@ impl Entry {
             }
             Event::SetChanged { service, instances, usable, freshness, .. } => {
                 let freshness = freshness.as_str();
+                let noun = if *instances == 1 { "instance" } else { "instances" };
                 let text = format!(
-                    "{who} sees {instances} instances of {service}, {usable} usable ({freshness})"
+                    "{who} sees {instances} {noun} of {service}, {usable} usable ({freshness})"
                 );
                 ("set", Some(service), text)
             }

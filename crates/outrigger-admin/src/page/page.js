@@ -86,7 +86,7 @@ function ratesOf(name, endpoints, at) {
 
 const COLUMNS = [
   ["endpoint"], ["state"], ["share", "share wide"], ["requests/s", "n"], ["in flight", "n wide"],
-  ["failed", "n"], ["weight", "n wide"], ["p50 ms", "n"], ["p99 ms", "n"],
+  ["failed", "n"], ["weight", "n wide"], ["p50 ms", "n wide"], ["p99 ms", "n"],
 ];
 
 function newService() {
@@ -132,15 +132,15 @@ function newRow() {
   name.scope = "row";
   row.id_ = make("span");
   row.more = make("small");
-  name.append(row.id_, " ", row.more);
+  name.append(row.id_, row.more);
   row.state = make("span");
   const state = make("td");
   state.append(row.state);
   row.bar = make("i");
   const share = make("td", "share wide");
   share.append(row.bar);
-  row.cells = COLUMNS.slice(3).map(([, cls]) => make("td", cls));
-  row.append(name, state, share, ...row.cells);
+  row.figures = COLUMNS.slice(3).map(([, cls]) => make("td", cls));
+  row.append(name, state, share, ...row.figures);
   return row;
 }
 
@@ -153,8 +153,8 @@ function showRow(row, e, timed) {
   row.bar.style.width = Math.round(100 * e.share) + "%";
   row.bar.parentNode.title = Math.round(100 * e.share) + " % of the requests";
   const figures = [Math.round(e.rate), e.in_flight, count(e.failures), e.weight.toFixed(e.weight % 1 ? 2 : 0), ms(e.p50_ms), ms(e.p99_ms)];
-  figures.forEach((text, i) => say(row.cells[i], text));
-  for (const cell of row.cells.slice(4)) cell.hidden = !timed;
+  figures.forEach((text, i) => say(row.figures[i], text));
+  for (const cell of row.figures.slice(4)) cell.hidden = !timed;
 }
 
 function policyTag(policy, whose) {
@@ -248,6 +248,11 @@ function showFacts(s) {
     if (registry.holding_empty.length) add("held sets", registry.holding_empty.join(", "));
   }
   if (s.mesh.kind) add("mesh", s.mesh.kind);
+  if (s.calls && s.calls.correlated + s.calls.uncorrelated > 0) {
+    const { correlated, uncorrelated, forward } = s.calls;
+    const advice = uncorrelated ? ", " + count(uncorrelated) + " not: the application should forward " + forward : "";
+    add("calls out", count(correlated) + " belong to a request that came in" + advice);
+  }
   for (const member of s.members || []) {
     const at = member.listeners.inbound;
     if (at) add(member.service, at + (member.policy ? ", policy " + member.policy.version : ""));
@@ -386,7 +391,9 @@ async function beat() {
     // A page that nobody sees asks nothing.
     if (!document.hidden) await look();
     $("lost").hidden = true;
-  } catch {
+  } catch (error) {
+    // What fails on the way is a TypeError of fetch; anything else is a fault of this page.
+    console.error(error);
     $("lost").hidden = false;
   }
   setTimeout(beat, 1000);

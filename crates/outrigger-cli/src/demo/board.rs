@@ -1,26 +1,24 @@
 //! What the demo has seen so far: written by the load and by observers, read by page and report.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use outrigger::core::{
-    CircuitState, Event, Observe, Outcome, RegistrationState, RouteName, ServiceName,
-};
+use outrigger::admin::Events;
+use outrigger::core::{CircuitState, Event, Observe, Outcome, RouteName, ServiceName};
+use outrigger::tower::TokioClock;
 use serde::Serialize;
 
 use super::percentile::Recent;
 use crate::clock;
-
-/// Lines of the event list that are kept.
-const MAX_EVENTS: usize = 200;
 
 /// Everything the demo has seen; shared by `Arc`.
 #[derive(Debug)]
 pub(crate) struct Board {
     began: Instant,
     inner: Mutex<Inner>,
+    events: Arc<Events>,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +29,6 @@ struct Inner {
     retries: u64,
     ejections: u64,
     transitions: Vec<Transition>,
-    events: VecDeque<EventLine>,
-    next_event: u64,
     endpoints: BTreeMap<(String, String, SocketAddr), EndpointTally>,
     registry_lost: Vec<String>,
 }
@@ -61,14 +57,6 @@ pub(crate) struct Transition {
     pub(crate) route: String,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
-}
-
-/// One line of the event list.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct EventLine {
-    pub(crate) seq: u64,
-    pub(crate) at_ms: u64,
-    pub(crate) text: String,
 }
 
 /// What one caller saw of one endpoint.
@@ -103,7 +91,6 @@ pub(crate) struct Figures {
     pub(crate) retries: u64,
     pub(crate) ejections: u64,
     pub(crate) transitions: Vec<Transition>,
-    pub(crate) events: Vec<EventLine>,
     pub(crate) registry: RegistryFigures,
 }
 
@@ -124,7 +111,11 @@ pub(crate) struct EndpointFigures {
 
 impl Board {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { began: clock::now(), inner: Mutex::default() })
+        Arc::new(Self {
+            began: clock::now(),
+            inner: Mutex::default(),
+            events: Events::new(clock::wall()),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -178,8 +169,12 @@ impl Board {
 
     /// Writes a line into the event list.
     pub(crate) fn note(&self, text: impl Into<String>) {
-        let (at_ms, text) = (self.at_ms(), text.into());
-        self.lock().note(at_ms, text);
+        self.events.note(clock::wall(), "demo", text);
+    }
+
+    /// The event list.
+    pub(crate) fn events(&self) -> Arc<Events> {
+        Arc::clone(&self.events)
     }
 
     /// The figures now.
@@ -198,7 +193,6 @@ impl Board {
             retries: inner.retries,
             ejections: inner.ejections,
             transitions: inner.transitions.clone(),
-            events: inner.events.iter().cloned().collect(),
             registry: RegistryFigures { connected: inner.registry_lost.is_empty() },
         }
     }
@@ -231,18 +225,10 @@ impl Board {
         self.lock().endpoints.get(&key).map_or((0, 0), |tally| (tally.tries, tally.failures))
     }
 
-    /// An observer that books what happens inside the service `caller`.
-    pub(crate) fn observer(self: &Arc<Self>, caller: &str) -> Arc<dyn Observe> {
-        Arc::new(Observer { board: Arc::clone(self), caller: caller.to_owned() })
-    }
-}
-
-impl Inner {
-    fn note(&mut self, at_ms: u64, text: String) {
-        let seq = self.next_event;
-        self.next_event += 1;
-        self.events.push_front(EventLine { seq, at_ms, text });
-        self.events.truncate(MAX_EVENTS);
+    /// Observers that book what happens inside the service `caller`: the figures, and the list.
+    pub(crate) fn observers(self: &Arc<Self>, caller: &str) -> [Arc<dyn Observe>; 2] {
+        let figures = Observer { board: Arc::clone(self), caller: caller.to_owned() };
+        [Arc::new(figures), self.events.observer(caller, Arc::new(TokioClock::new()))]
     }
 }
 
@@ -267,84 +253,20 @@ impl Observe for Observer {
                 tally.recent.push(now, *elapsed);
             }
             Event::Retried { .. } => inner.retries += 1,
-            Event::Ejected { service, endpoint, cause, span } => {
-                inner.ejections += 1;
-                let text = format!(
-                    "{caller} ejects {} of {service} for {:.1} s: {}",
-                    endpoint.instance().id,
-                    span.as_secs_f64(),
-                    cause.as_str().replace('_', " "),
-                );
-                inner.note(at_ms, text);
-            }
-            Event::Returned { service, endpoint } => {
-                let text = format!("{caller} takes {} of {service} back", endpoint.instance().id);
-                inner.note(at_ms, text);
-            }
+            Event::Ejected { .. } => inner.ejections += 1,
             Event::CircuitChanged { service, route, from, to } => {
                 let transition = transition(at_ms, caller, service, route, *from, *to);
                 inner.transitions.push(transition);
-                let text = format!(
-                    "circuit {caller} → {service} goes from {} to {}",
-                    from.as_str().replace('_', "-"),
-                    to.as_str().replace('_', "-"),
-                );
-                inner.note(at_ms, text);
             }
-            Event::Panicking { service, begins } => {
-                let text = if *begins {
-                    format!("{caller} has so few usable endpoints of {service} that it uses all")
-                } else {
-                    format!("{caller} has enough usable endpoints of {service} again")
-                };
-                inner.note(at_ms, text);
-            }
-            Event::SetChanged { service, instances, usable, freshness, .. } => {
-                let text = format!(
-                    "{caller} sees {instances} instances of {service}, {usable} usable ({})",
-                    freshness.as_str()
-                );
-                inner.note(at_ms, text);
-            }
-            Event::HoldingEmpty { service, begins } => {
-                let text = if *begins {
-                    format!("{caller} keeps its set of {service}: the registry answers with none")
-                } else {
-                    format!("{caller} no longer holds its set of {service}")
-                };
-                inner.note(at_ms, text);
-            }
-            Event::PolicyChanged { service, version, source } => {
-                let text = format!("{caller} obeys policy {version} of {service} ({source})");
-                inner.note(at_ms, text);
-            }
-            Event::PolicyTrouble { service, class, begins } => {
-                let text = if *begins {
-                    format!("{caller} keeps its policy of {service}: {}", class.replace('_', " "))
-                } else {
-                    format!("{caller} hears of the policy of {service} again")
-                };
-                inner.note(at_ms, text);
-            }
-            Event::Registry { connected, class } => {
+            Event::Registry { connected, .. } => {
                 let known = inner.registry_lost.iter().position(|name| name == caller);
                 match (connected, known) {
-                    (false, None) => {
-                        inner.registry_lost.push(caller.clone());
-                        let text = format!("{caller} cannot reach the registry: {class}");
-                        inner.note(at_ms, text);
-                    }
+                    (false, None) => inner.registry_lost.push(caller.clone()),
                     (true, Some(at)) => {
                         inner.registry_lost.remove(at);
-                        inner.note(at_ms, format!("{caller} reaches the registry again"));
                     }
                     _ => {}
                 }
-            }
-            Event::Registration { service, state }
-                if *state != RegistrationState::HeartbeatMissed =>
-            {
-                inner.note(at_ms, format!("{caller}: {service} is {}", state.as_str()));
             }
             _ => {}
         }

@@ -33,13 +33,17 @@ impl Joiner {
     }
 
     fn builder(&self, name: &str, sample: Ratio) -> outrigger::Builder {
+        let [figures, events] = self.board.observers(name);
         outrigger::builder(name)
             // What goes wrong here goes wrong on purpose, and is told in the chapters.
             .access_log(AccessLogTo::Nowhere)
             .consul(self.registry.clone())
             .version(env!("CARGO_PKG_VERSION"))
             .ttl(TTL)
-            .observer(self.board.observer(name))
+            .observer(figures)
+            .observer(events)
+            // Many members in one process: its page shows them all.
+            .without_admin()
             .span_sink(Arc::clone(&self.spans))
             .sample_ratio(sample)
     }

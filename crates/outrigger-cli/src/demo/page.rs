@@ -1,82 +1,100 @@
-//! The demo's page: one self-contained document, and the figures it polls.
+//! The demo's page: the admin surface of a process that is many members at once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::Value;
+use outrigger::Fleet;
+use outrigger::admin::{MetricsFormat, Reach, Readiness, Serving, Source, Surface};
+use outrigger::telemetry::Metrics;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-/// What the page shows; asked for on every poll.
-pub(crate) trait Show: Send + Sync + 'static {
-    /// The figures, in the shape that `page.html` reads.
-    fn show(&self) -> Value;
-    /// The metrics of every service of the demo, as Prometheus text.
-    fn metrics(&self) -> String;
-}
+use super::show::Shown;
+use crate::clock;
 
-/// Serves the page until dropped; returns where.
-pub(crate) async fn serve(
-    address: SocketAddr,
-    show: Arc<dyn Show>,
-) -> std::io::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
+/// Serves the page until dropped.
+pub(crate) async fn serve(address: SocketAddr, shown: &Arc<Shown>) -> std::io::Result<Serving> {
     let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    let routes = Router::new()
-        .route("/", get(page))
-        .route("/api/v1/demo", get(figures))
-        .route("/metrics", get(metrics))
-        .layer(middleware::from_fn(guard))
-        .with_state(show);
-    let task = tokio::spawn(async move {
-        // Ends only when the listener does; the demo ends it by aborting the task.
-        let _ = axum::serve(listener, routes).await;
-    });
-    Ok((bound, task))
+    let surface = Surface::new(Arc::clone(shown) as Arc<dyn Source>, shown.board().events());
+    surface.serve(listener, Reach::Loopback).map_err(std::io::Error::other)
 }
 
-/// Refuses hosts that are not this machine's, so that a foreign page cannot read ours by
-/// rebinding a name, and says what the document may load: nothing.
-async fn guard(headers: HeaderMap, request: Request, next: Next) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-    });
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let ours = bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !ours {
-        return (StatusCode::FORBIDDEN, "this page answers to loopback names only\n")
-            .into_response();
+impl Source for Shown {
+    fn readiness(&self) -> Readiness {
+        if self.members().is_empty() {
+            return Readiness::ready().because("starting", "the fleet is being started");
+        }
+        Readiness::ready()
     }
-    let mut response = next.run(request).await;
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                  connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'none'";
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+
+    fn state(&self) -> Option<Vec<u8>> {
+        let members = self.members();
+        let mut figures = self.show();
+        // These two have their own places in the document.
+        let (callers, trace) = (figures["callers"].take(), figures["trace"].take());
+        let callers = callers.as_array().cloned().unwrap_or_default();
+        let mut services = Map::new();
+        for (name, service) in callers.iter().filter_map(|c| c["services"].as_object()).flatten() {
+            services.entry(name.clone()).or_insert_with(|| service.clone());
+        }
+        let members: Vec<Value> =
+            members.iter().map(|(name, fleet)| member(name, fleet, &callers)).collect();
+        let registry = members.first().map_or(Value::Null, |first| first["registry"].clone());
+        let wall = clock::wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let state = json!({
+            "service": "demo",
+            "instance": null,
+            "version": env!("CARGO_PKG_VERSION"),
+            "zone": null,
+            "at_ms": u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            "services": services,
+            "policy": null,
+            "registry": registry_of_all(registry, &figures),
+            "listeners": {},
+            "mesh": { "kind": null, "owners": {} },
+            "members": members,
+            "trace": trace,
+            "demo": figures,
+        });
+        serde_json::to_vec(&state).ok()
     }
-    response
+
+    fn metrics(&self, format: MetricsFormat) -> String {
+        let members = self.members();
+        // The first instance of each service speaks for it.
+        let mut told = BTreeSet::new();
+        let speakers: Vec<(&str, &Metrics)> = members
+            .iter()
+            .filter(|(name, _)| told.insert(name.as_str()))
+            .map(|(name, fleet)| (name.as_str(), &**fleet.telemetry().metrics()))
+            .collect();
+        let mut page = String::new();
+        match format {
+            MetricsFormat::OpenMetrics => Metrics::encode_members_openmetrics(&speakers, &mut page),
+            _ => Metrics::encode_members(&speakers, &mut page),
+        }
+        page
+    }
 }
 
-async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
+/// One member's state, with what the demo measures of each endpoint beside it.
+fn member(name: &str, fleet: &Fleet, callers: &[Value]) -> Value {
+    let mut state = serde_json::to_value(fleet.state()).unwrap_or_default();
+    let measured = callers.iter().find(|caller| caller["caller"] == name);
+    if let Some(measured) = measured {
+        state["services"] = measured["services"].clone();
+    }
+    state
 }
 
-async fn figures(State(show): State<Arc<dyn Show>>) -> Json<Value> {
-    Json(show.show())
-}
-
-async fn metrics(State(show): State<Arc<dyn Show>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], show.metrics())
+/// The registry as all members see it: lost as soon as one has lost it.
+fn registry_of_all(mut first: Value, figures: &Value) -> Value {
+    if first.is_null() {
+        first = json!({
+            "kind": "consul", "address": null, "age_ms": null, "holding_empty": [], "connections": 0,
+        });
+    }
+    first["connected"] = figures["registry"]["connected"].clone();
+    first
 }

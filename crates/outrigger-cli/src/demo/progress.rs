@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::page::Show as _;
 use super::report::ChapterReport;
 use super::script::Chapter;
 use super::show::Shown;

@@ -84,7 +84,8 @@ pub(crate) async fn probe() -> Result<Exit> {
 /// Visits a fleet that runs elsewhere for `--for`, and reports.
 pub(crate) async fn visit(arguments: &DemoArgs) -> Result<Exit> {
     let board = Board::new();
-    let mut visitors = builder("visitors").observer(board.observer("visitors"));
+    let [figures, events] = board.observers("visitors");
+    let mut visitors = builder("visitors").observer(figures).observer(events);
     if let Some(url) = &arguments.registry {
         visitors = visitors.consul(url.clone());
     }

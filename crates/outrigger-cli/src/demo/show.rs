@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::board::Board;
 use super::cast::Cast;
 use super::joiner::STAND_IN;
-use super::page::Show;
 use super::report::ChapterReport;
 use super::script::SCRIPT;
 use super::traces::Traces;
@@ -91,6 +90,28 @@ impl Shown {
         seen.into_iter().collect()
     }
 
+    /// What everything is booked on.
+    pub(crate) const fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Who plays now, each with the name of its service.
+    pub(crate) fn members(&self) -> Vec<(String, Fleet)> {
+        self.lock().callers.clone()
+    }
+
+    /// The figures of the play so far, as page and terminal show them.
+    pub(crate) fn show(&self) -> Value {
+        let mut shown = serde_json::to_value(self.board.figures()).unwrap_or_default();
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        shown["elapsed_ms"] = json!(millis(self.elapsed()));
+        shown["total_ms"] = json!(millis(self.total));
+        shown["chapters"] = Value::Array(self.chapters());
+        shown["callers"] = Value::Array(self.callers());
+        shown["trace"] = self.traces.show();
+        shown
+    }
+
     fn chapters(&self) -> Vec<Value> {
         let state = self.lock();
         let running = state.chapter;
@@ -117,9 +138,8 @@ impl Shown {
     }
 
     fn callers(&self) -> Vec<Value> {
-        let callers = self.lock().callers.clone();
         let mut shown = Vec::new();
-        for (caller, fleet) in callers {
+        for (caller, fleet) in self.members() {
             let views = fleet.services();
             if views.is_empty() {
                 continue;
@@ -155,40 +175,8 @@ impl Shown {
                 shown
             })
             .collect();
-        json!({
-            "endpoints": endpoints,
-            "policy": view.policy,
-            "mirrors": view.mirrors,
-            "circuits": view.circuits,
-            "freshness": view.freshness.map(|freshness| freshness.as_str()),
-        })
-    }
-}
-
-impl Show for Shown {
-    fn show(&self) -> Value {
-        let mut shown = serde_json::to_value(self.board.figures()).unwrap_or_default();
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        shown["elapsed_ms"] = json!(millis(self.elapsed()));
-        shown["total_ms"] = json!(millis(self.total));
-        shown["chapters"] = Value::Array(self.chapters());
-        shown["callers"] = Value::Array(self.callers());
-        shown["trace"] = self.traces.show();
+        let mut shown = serde_json::to_value(view).unwrap_or_default();
+        shown["endpoints"] = Value::Array(endpoints);
         shown
-    }
-
-    fn metrics(&self) -> String {
-        let callers = self.lock().callers.clone();
-        let mut text = String::new();
-        // One process of the demo is many services; a scraper wants one document, so the first
-        // instance of each service speaks for it.
-        let mut told = BTreeSet::new();
-        for (caller, fleet) in callers {
-            if told.insert(caller.clone()) {
-                text.push_str(&format!("# service {caller}\n"));
-                fleet.telemetry().metrics().encode(&mut text);
-            }
-        }
-        text
     }
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use outrigger::consul::{Consul, ConsulConfig};
 use outrigger_dev::Agent;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::stage::{Serving, free_address, ms, text, turn};
@@ -12,6 +14,8 @@ use crate::stage::{Serving, free_address, ms, text, turn};
 /// The agent's own management token, so that it is really used.
 const TOKEN: &str = "c0ffee00-aaaa-bbbb-cccc-canary000001";
 const PASSWORD: &str = "canary-password-0002";
+/// In a policy that is refused for something else.
+const HEADER: &str = "canary-header-0004";
 /// One that the agent does not know.
 const WRONG_TOKEN: &str = "c0ffee00-aaaa-bbbb-cccc-canary000003";
 
@@ -49,7 +53,7 @@ fn config(address: std::net::SocketAddr, token: &'static str) -> ConsulConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_and_passwords_are_in_no_log_debug_or_metric() {
+async fn tokens_and_passwords_are_in_no_log_debug_metric_or_admin_answer() {
     let _turn = turn().await;
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -72,6 +76,8 @@ async fn tokens_and_passwords_are_in_no_log_debug_or_metric() {
         tell(&consul);
         let builder = outrigger::builder("stock")
             .registry(Arc::clone(&consul) as _, Some(Arc::clone(&consul) as _))
+            .keys(Arc::clone(&consul) as _)
+            .admin(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
             .notice(ms(10));
         tell(&builder);
         let stock = Serving::start(builder, |_, _| async { text("42") }).await;
@@ -94,10 +100,25 @@ async fn tokens_and_passwords_are_in_no_log_debug_or_metric() {
         tell(&stock.fleet.client());
         tell(&stock.fleet.telemetry());
         tell(&stock.fleet.services());
-        let mut page = String::new();
-        stock.fleet.telemetry().metrics().encode(&mut page);
-        stock.fleet.telemetry().metrics().encode_openmetrics(&mut page);
-        tell(&page);
+        let admin = stock.fleet.admin_address().expect("a surface");
+        // What is refused of a policy is shown with its place, and not with what stands there.
+        let policy = format!(
+            "version: 1\nservice: stock\nroutes:\n  - name: all\n    headers: {{ request: {{ set: \
+             {{ authorization: Bearer {HEADER} }} }} }}\n    timeuot: 5s\n"
+        );
+        if token == TOKEN {
+            consul.kv().put("outrigger/policy/stock", policy.into_bytes()).await.expect("written");
+            let refused = async {
+                while !answer(admin, "/api/v1/state").await.contains("timeuot") {
+                    tokio::time::sleep(ms(20)).await;
+                }
+            };
+            tokio::time::timeout(ms(10_000), refused).await.expect("the policy is refused");
+        }
+        for path in ["/", "/page.js", "/healthz", "/readyz", "/metrics", "/api/v1/state"] {
+            tell(&answer(admin, path).await);
+        }
+        tell(&events(admin).await);
         stock.end().await;
     }
     // What is refused is quoted, and may hold a secret in the wrong place.
@@ -122,9 +143,13 @@ async fn tokens_and_passwords_are_in_no_log_debug_or_metric() {
     let log = String::from_utf8_lossy(&log.0.lock().expect("no panic")).into_owned();
     let basic = base64_of(&format!("admin:{PASSWORD}"));
     let mut hits = Vec::new();
-    for (what, secret) in
-        [("token", TOKEN), ("password", PASSWORD), ("wrong token", WRONG_TOKEN), ("basic", &basic)]
-    {
+    for (what, secret) in [
+        ("token", TOKEN),
+        ("password", PASSWORD),
+        ("wrong token", WRONG_TOKEN),
+        ("basic", &basic),
+        ("header", HEADER),
+    ] {
         for (place, text) in [("log", &log), ("debug", &told)] {
             for line in text.lines().filter(|line| line.contains(secret)) {
                 hits.push(format!("{what} in {place}: {line}"));
@@ -139,6 +164,31 @@ async fn tokens_and_passwords_are_in_no_log_debug_or_metric() {
     );
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is heard:\n{log}");
     assert!(hits.is_empty(), "{}", hits.join("\n"));
+}
+
+/// A whole answer of the admin surface.
+async fn answer(admin: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = ask(admin, path).await;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("text");
+    text
+}
+
+/// The events so far: the stream goes on, so it is read until it is silent for a moment.
+async fn events(admin: std::net::SocketAddr) -> String {
+    let mut stream = ask(admin, "/api/v1/events").await;
+    let mut text = Vec::new();
+    while tokio::time::timeout(ms(200), stream.read_buf(&mut text)).await.is_ok() {}
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("event-stream") && text.contains("\ndata: {"), "{text}");
+    text
+}
+
+async fn ask(admin: std::net::SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(admin).await.expect("it listens");
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream
 }
 
 /// Every message of an error's chain.

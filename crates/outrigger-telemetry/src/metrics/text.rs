@@ -23,36 +23,93 @@ impl Metrics {
     /// Shape: less than [`MAX_PAGE`](super::MAX_PAGE) bytes; labels with an empty value are left
     /// out.
     pub fn encode(&self, page: &mut String) {
-        let resource: Vec<_> =
-            self.resource.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        page.push_str("# HELP target_info who measures\n# TYPE target_info gauge\n");
-        write_line(page, "target_info", &resource, None, 1);
-        self.visit(|info, series| write_family(page, info, &series));
+        write_page(page, &[(None, self)]);
+    }
+
+    /// Writes the metrics of several members of one process as one page, in Prometheus' text
+    /// format: each series has the label `member` before its own.
+    ///
+    /// Shape: as [`Metrics::encode`], and the bound is each member's own.
+    pub fn encode_members(members: &[(&str, &Self)], page: &mut String) {
+        let members: Vec<_> = members.iter().map(|(name, one)| (Some(*name), *one)).collect();
+        write_page(page, &members);
+    }
+
+    /// The same in the OpenMetrics format.
+    pub fn encode_members_openmetrics(members: &[(&str, &Self)], page: &mut String) {
+        let members: Vec<_> = members.iter().map(|(name, one)| (Some(*name), *one)).collect();
+        write_openmetrics(page, &members);
     }
 
     /// Writes all metrics in the OpenMetrics format, version 1.0.
     ///
     /// Shape: as [`Metrics::encode`], with units and the closing `# EOF`.
     pub fn encode_openmetrics(&self, page: &mut String) {
-        let mut registry = Registry::default();
-        let mut families = Vec::new();
-        self.visit(|info, series| families.push((info, series)));
-        registry.register_collector(Box::new(Page { families }));
-        if prometheus_client::encoding::text::encode(page, &registry).is_err() {
-            // Writing to a string does not fail; a bug in the encoder must not end the process.
-            tracing::warn!("metrics could not be encoded");
+        write_openmetrics(page, &[(None, self)]);
+    }
+}
+
+/// Who measures, where there are several, and what.
+type Member<'a> = (Option<&'a str>, &'a Metrics);
+/// The series of one metric, of every member.
+type Shared = Vec<(Option<String>, Series)>;
+
+/// What all members tell, metric by metric.
+fn families(members: &[Member<'_>]) -> Vec<(&'static MetricInfo, Shared)> {
+    let mut families: Vec<(&'static MetricInfo, Shared)> = Vec::new();
+    for (name, metrics) in members {
+        let mut at = 0;
+        // Each is visited in the order of the catalogue, and whole.
+        metrics.visit(|info, series| {
+            if at == families.len() {
+                families.push((info, Vec::new()));
+            }
+            families[at].1.push((name.map(str::to_owned), series));
+            at += 1;
+        });
+    }
+    families
+}
+
+fn write_page(page: &mut String, members: &[Member<'_>]) {
+    page.push_str("# HELP target_info who measures\n# TYPE target_info gauge\n");
+    for (name, metrics) in members {
+        let resource = metrics.resource.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let labels: Vec<_> = name.map(|name| (MEMBER, name)).into_iter().chain(resource).collect();
+        write_line(page, "target_info", &labels, None, 1);
+    }
+    for (info, shared) in families(members) {
+        write_head(page, info);
+        for (member, series) in &shared {
+            write_series(page, info, member.as_deref(), series);
         }
     }
 }
 
-fn write_family(page: &mut String, info: &MetricInfo, series: &Series) {
+fn write_openmetrics(page: &mut String, members: &[Member<'_>]) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page { families: families(members) }));
+    if prometheus_client::encoding::text::encode(page, &registry).is_err() {
+        // Writing to a string does not fail; a bug in the encoder must not end the process.
+        tracing::warn!("metrics could not be encoded");
+    }
+}
+
+/// The label that tells members of one process apart.
+const MEMBER: &str = "member";
+
+fn write_head(page: &mut String, info: &MetricInfo) {
     let name = info.prometheus_name();
     let suffix = if info.kind == MetricKind::Counter { "_total" } else { "" };
     let kind = info.kind.as_str();
     let _ = writeln!(page, "# HELP {name}{suffix} {}\n# TYPE {name}{suffix} {kind}", info.help);
+}
+
+fn write_series(page: &mut String, info: &MetricInfo, member: Option<&str>, series: &Series) {
+    let name = info.prometheus_name();
     for (values, sample) in series {
-        let labels: Vec<_> =
-            info.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+        let own = info.labels.iter().copied().zip(values.iter().map(String::as_str));
+        let labels: Vec<_> = member.map(|name| (MEMBER, name)).into_iter().chain(own).collect();
         match sample {
             Sample::Counter(value) => {
                 write_line(page, &format!("{name}_total"), &labels, None, value);
@@ -115,12 +172,12 @@ fn write_escaped(page: &mut String, text: &str) {
 /// What was read, in the form that prometheus-client encodes.
 #[derive(Debug)]
 struct Page {
-    families: Vec<(&'static MetricInfo, Series)>,
+    families: Vec<(&'static MetricInfo, Shared)>,
 }
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (info, series) in &self.families {
+        for (info, shared) in &self.families {
             let unit = (info.unit == "s").then_some(Unit::Seconds);
             let kind = match info.kind {
                 MetricKind::Counter => MetricType::Counter,
@@ -129,14 +186,18 @@ impl Collector for Page {
             };
             let name = info.name.replace('.', "_");
             let mut metric = encoder.encode_descriptor(&name, info.help, unit.as_ref(), kind)?;
-            for (values, sample) in series {
-                let labels: Vec<(String, String)> = info
+            let of_all = shared.iter().flat_map(|(member, series)| {
+                series.iter().map(move |(values, sample)| (member, values, sample))
+            });
+            for (member, values, sample) in of_all {
+                let own = info
                     .labels
                     .iter()
                     .zip(values)
                     .filter(|(_, value)| !value.is_empty())
-                    .map(|(label, value)| (label.replace('.', "_"), value.clone()))
-                    .collect();
+                    .map(|(label, value)| (label.replace('.', "_"), value.clone()));
+                let member = member.iter().map(|name| (MEMBER.to_owned(), name.clone()));
+                let labels: Vec<(String, String)> = member.chain(own).collect();
                 let one = metric.encode_family(&labels)?;
                 match sample {
                     Sample::Counter(value) => ConstCounter::new(*value).encode(one)?,

@@ -99,3 +99,16 @@ fn an_inbound_value_out_of_range_is_refused_with_what_is_allowed() {
     let error = of("[inbound.concurrency]\nmax_in_flight = 0", &[]).expect_err("refuses all");
     assert!(error.to_string().contains("1 to 1048576"), "{error}");
 }
+
+#[test]
+fn the_admin_surface_is_off_or_on_loopback() {
+    let admin = |value| of("", &[("OUTRIGGER_ADMIN", value)]).map(|it| it.process.admin);
+    let here = "127.0.0.1:15990".parse().expect("an address");
+    assert_eq!(admin("off").expect("valid"), Some(AdminAddress::Off));
+    assert_eq!(admin("127.0.0.1:15990").expect("valid"), Some(AdminAddress::At(here)));
+    assert_eq!(admin("").expect("valid"), None);
+    for wrong in ["0.0.0.0:15990", "10.0.0.1:1", "localhost:15990", "15990", "on"] {
+        let error = admin(wrong).expect_err("refused").to_string();
+        assert!(error.contains(wrong) && error.contains("allowed is a loopback"), "{error}");
+    }
+}
