@@ -8,8 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::demo::Role;
 
+pub(crate) mod look;
 pub(crate) mod policy;
 pub(crate) mod sidecar;
+
+const LOOKING: &str = "Exit codes: 0 there is something to show; 1 there is nothing; 2 usage; \
+                       3 the registry cannot be reached or denies it; 130 interrupted.";
 
 /// Where the page is served unless somebody says otherwise.
 pub(crate) const DEFAULT_PAGE: SocketAddr =
@@ -40,6 +44,17 @@ pub(crate) enum Command {
     /// Run a sidecar without a program of its own: the second container.
     #[command(after_help = sidecar::SIDECAR_HELP)]
     Sidecar(sidecar::SettingsArgs),
+    /// Show what the registry knows: every service with its instances.
+    #[command(after_help = format!("Examples:\n  outrigger services\n  \
+        outrigger services inventory --json\n  outrigger services --watch --language java\n\n\
+        --json prints an array of instances; with --watch, one such line for each change. {LOOKING}"))]
+    Services(look::ServicesArgs),
+    /// Tell which instances of a service a caller would get, and why it would not get the others.
+    #[command(after_help = format!("Examples:\n  outrigger resolve inventory\n  \
+        outrigger resolve inventory --zone eu-west-1a --json\n\n\
+        What callers measure (ejection, load) is theirs: see their admin page. A policy's subsets \
+        and splits are told by `outrigger policy explain`. {LOOKING}"))]
+    Resolve(look::ResolveArgs),
     /// Check policies, look into them, and put them in force.
     #[command(subcommand, arg_required_else_help = true)]
     Policy(policy::PolicyCommand),

@@ -10,6 +10,8 @@
 //! | `outrigger dev` | runs a Consul-compatible agent for development |
 //! | `outrigger run` | runs a program of any language with its sidecar |
 //! | `outrigger sidecar` | the same without a program: the second container |
+//! | `outrigger services` | shows what the registry knows |
+//! | `outrigger resolve` | tells which instances of a service a caller would get, and why not the others |
 //! | `outrigger policy` | checks policies, looks into them, puts them into Consul's KV and takes them back |
 
 mod cli;
@@ -21,7 +23,10 @@ mod logs;
 mod paint;
 mod policy;
 mod print;
+mod registry;
+mod resolve;
 mod run;
+mod services;
 mod sidecar;
 
 pub use exit::Exit;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::{Exit, demo, dev, logs, policy, print, sidecar};
+use crate::{Exit, demo, dev, logs, policy, print, resolve, services, sidecar};
 
 /// Runs the command line and says how it ended. Prints to stdout what is the result, and
 /// everything else to stderr.
@@ -38,6 +38,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Run(arguments) => Ok(sidecar::run_program(arguments).await),
             Command::Sidecar(arguments) => Ok(sidecar::run(arguments).await),
+            Command::Services(arguments) => Ok(services::run(arguments).await),
+            Command::Resolve(arguments) => Ok(resolve::run(arguments).await),
             Command::Policy(command) => Ok(policy::run(command).await),
         }
     });

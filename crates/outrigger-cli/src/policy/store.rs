@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use outrigger::consul::{ConfigError, Consul, ConsulConfig, Kv, KvEntry};
+use outrigger::consul::{Kv, KvEntry};
 use outrigger::core::PolicyVersion;
 use outrigger_policy::{is_tombstone, version_of};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use super::Ended;
 use crate::cli::policy::{RegistryArgs, Target};
+use crate::registry::{self, Named};
 
 /// How many versions are kept.
 pub(super) const KEPT: usize = 10;
@@ -134,25 +135,7 @@ pub(super) struct Store {
 impl Store {
     /// The registry that flags and environment name; nothing is sent yet.
     pub(super) fn open(arguments: &RegistryArgs) -> Result<Self, Ended> {
-        let given = arguments.consul.as_deref().filter(|url| !url.is_empty());
-        if given == Some("none") {
-            return Err(Ended::usage(anyhow!("--consul none: this command needs a registry")));
-        }
-        let config = ConsulConfig::from_lookup(|variable| match (variable, given) {
-            ("CONSUL_HTTP_ADDR", Some(url)) => Some(url.to_owned()),
-            _ => std::env::var(variable).ok(),
-        });
-        let config = config.map_err(|error| match (&error, given) {
-            // The flag stands in for the variable, whose name nobody typed.
-            (ConfigError::Value { key, value, allowed }, Some(_))
-                if &**key == "CONSUL_HTTP_ADDR" =>
-            {
-                Ended::usage(anyhow!("--consul is {value:?}; allowed: {allowed}"))
-            }
-            _ => Ended::from(error),
-        })?;
-        let registry = config.address.to_string();
-        let consul = Consul::new(config).map_err(Ended::from)?;
+        let Named { consul, address: registry } = registry::named(arguments)?;
         Ok(Self { kv: consul.kv(), registry })
     }
 
