@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+mod socket;
+
+pub(crate) use socket::Socket;
 
 /// What is seen on a connection from outside of hyper.
 #[derive(Debug)]
@@ -178,7 +180,7 @@ forward_writes!(Tap);
 /// The socket below everything else.
 #[derive(Debug)]
 pub(crate) struct Probed {
-    inner: TcpStream,
+    inner: Socket,
     wire: Arc<Wire>,
     /// Over HTTP/1.1 in the clear nothing may come that was not asked for; TLS and HTTP/2 have
     /// messages of their own.
@@ -186,7 +188,7 @@ pub(crate) struct Probed {
 }
 
 impl Probed {
-    pub(crate) const fn new(inner: TcpStream, wire: Arc<Wire>, is_plain: bool) -> Self {
+    pub(crate) const fn new(inner: Socket, wire: Arc<Wire>, is_plain: bool) -> Self {
         Self { inner, wire, is_plain }
     }
 
@@ -194,7 +196,7 @@ impl Probed {
     #[cold]
     fn look(&self) -> io::Result<Looks> {
         let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&self.inner).peek(&mut byte) {
+        match self.inner.as_ref().peek(&mut byte) {
             Ok(0) => Ok(Looks::Closed),
             Ok(_) if self.is_plain => Err(io::Error::other(Unasked)),
             Ok(_) => Ok(Looks::Alive),

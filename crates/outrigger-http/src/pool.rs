@@ -69,6 +69,9 @@ pub(crate) struct Shared<B: OutboundBody> {
 pub(crate) struct Common {
     config: PoolConfig,
     tls: Option<ClientTls>,
+    /// The socket file that every connection goes to, whatever the endpoint's address.
+    #[cfg(unix)]
+    unix: Option<std::path::PathBuf>,
     /// Seconds that the sweeper has counted; expiry is told in these, so that keeping a
     /// connection reads no clock.
     tick: AtomicU32,
@@ -102,21 +105,33 @@ impl<B: OutboundBody> Pool<B> {
     /// An empty pool; values out of range are moved into it (see [`PoolConfig::validate`]).
     #[must_use]
     pub fn new(config: PoolConfig) -> Self {
-        Self::build(config, None)
+        Self::build(config, None, None)
+    }
+
+    /// An empty pool whose connections all go to this unix socket, whatever the address of an
+    /// endpoint is: for a proxy's way to the process beside it. On systems without unix sockets
+    /// the endpoint's address is connected to.
+    #[must_use]
+    pub fn over_unix(config: PoolConfig, path: impl Into<std::path::PathBuf>) -> Self {
+        Self::build(config, None, Some(path.into()))
     }
 
     /// An empty pool that can also speak TLS.
     #[must_use]
     pub fn with_tls(config: PoolConfig, tls: ClientTls) -> Self {
-        Self::build(config, Some(tls))
+        Self::build(config, Some(tls), None)
     }
 
-    fn build(config: PoolConfig, tls: Option<ClientTls>) -> Self {
+    fn build(config: PoolConfig, tls: Option<ClientTls>, unix: Option<std::path::PathBuf>) -> Self {
+        #[cfg(not(unix))]
+        drop(unix);
         Self {
             shared: Arc::new(Shared {
                 common: Arc::new(Common {
                     config: config.clamped(),
                     tls,
+                    #[cfg(unix)]
+                    unix,
                     tick: AtomicU32::new(0),
                     is_swept: AtomicBool::new(false),
                 }),

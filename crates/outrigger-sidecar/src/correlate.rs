@@ -124,7 +124,13 @@ impl Correlation {
         if id.is_empty() || id.len() > LONGEST_ID {
             return None;
         }
-        self.part(id).ids.get(id).copied()
+        if let Some(known) = self.part(id).ids.get(id) {
+            return Some(*known);
+        }
+        // Where the caller sent none, the application was given the id of the trace.
+        let is_trace = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let trace = u128::from_str_radix(id, 16).ok().filter(|_| is_trace)?;
+        self.part(&trace).traces.get(&trace).map(|requests| requests.first)
     }
 
     pub(crate) fn count(&self, is_correlated: bool) {
@@ -201,6 +207,8 @@ mod tests {
         let call = TraceContext { trace_id: 7, span_id: 99, flags: 1 };
         assert_eq!(all.of_trace(call).expect("the only one").deadline, request.deadline);
         assert_eq!(all.of_id("abc").expect("by its id").trace, request.trace);
+        let given = format!("{:032x}", 7);
+        assert_eq!(all.of_id(&given).expect("by the trace's").trace, request.trace);
         drop(flight);
         assert!(all.of_trace(call).is_none() && all.of_id("abc").is_none());
         assert_eq!(all.in_flight(), 0);

@@ -1,5 +1,7 @@
 //! The way of a request from its caller to the application.
 
+mod application;
 mod forward;
 
-pub(crate) use forward::{Forward, REQUEST_ID};
+pub(crate) use application::Application;
+pub(crate) use forward::{Forward, Inside, REQUEST_ID};

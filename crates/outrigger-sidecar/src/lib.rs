@@ -54,6 +54,7 @@ pub use config::{
 pub use correlate::Correlation;
 pub use environment::{Environment, Facts, url_variable};
 pub use error::SidecarError;
+pub use outbound::TcpCounts;
 pub use project::{Guess, Guessed, look};
 pub use settings::{
     DEFAULT_ADMIN, DEFAULT_DRAIN, DEFAULT_OUTBOUND, Given, KEYS, Key, Mode, Origin, Problem,

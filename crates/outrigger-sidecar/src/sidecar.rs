@@ -1,5 +1,6 @@
 //! The stages of a sidecar.
 
+mod outgoing;
 mod running;
 mod surface;
 
@@ -7,8 +8,11 @@ use std::sync::Arc;
 
 use outrigger::Fleet;
 use outrigger::admin::Events;
+use outrigger::balance::Algorithm;
 use outrigger::core::{Clock, ServiceName};
+use outrigger::http::Upgrades;
 use outrigger::tower::TokioClock;
+use tokio::sync::watch;
 
 use crate::config::Registry;
 use crate::correlate::Correlation;
@@ -32,6 +36,7 @@ pub struct Bound {
     listeners: Listeners,
     fleet: Fleet,
     events: Arc<Events>,
+    believed: Believed,
     own: OwnPlaces,
 }
 
@@ -53,7 +58,7 @@ impl Sidecar {
         let believed = Believed::new(config.trust.clone());
         let events = Events::new(TokioClock::new().wall());
         let fleet = join(&config, &believed, &own, &events).await?;
-        Ok(Bound { config, listeners, fleet, events, own })
+        Ok(Bound { config, listeners, fleet, events, believed, own })
     }
 }
 
@@ -85,27 +90,40 @@ impl Bound {
     /// # Cancel safety
     /// Dropped before it answers, nothing is left behind.
     pub async fn start(self) -> Result<Running, SidecarError> {
-        let Self { config, listeners, fleet, events, own } = self;
+        let Self { config, listeners, fleet, events, believed, own } = self;
         let workers = Workers::start(config.workers).map_err(SidecarError::Worker)?;
         let correlation = Arc::new(Correlation::new());
+        let (stop, stopped) = watch::channel(false);
+        let upgrades = if config.websocket {
+            Upgrades::new(["websocket"]).expect("a constant that is a protocol")
+        } else {
+            Upgrades::none()
+        };
         let upstreams = config.upstreams.iter().map(|upstream| upstream.service.clone());
         let shared = Arc::new(Shared {
             client: fleet.client(),
             names: Names::start(fleet.clone(), upstreams),
-            pass: Pass::new(fleet.telemetry(), own),
+            pass: Pass::new(fleet.telemetry(), own.clone()),
             unknown: config.unknown,
             telemetry: fleet.telemetry().clone(),
             correlation: Arc::clone(&correlation),
             trust: config.trust.clone(),
+            connect: config.connect.clone(),
+            own,
+            stop: stopped,
+            upgrades: upgrades.clone(),
         });
         Running::start(running::Parts {
             config,
             listeners,
             fleet,
             events,
+            believed,
             workers,
             correlation,
             shared,
+            stop,
+            upgrades,
         })
     }
 }
@@ -163,6 +181,17 @@ async fn join(
         let addresses = addresses.iter().cloned();
         builder =
             builder.endpoints(service.as_str(), addresses).map_err(outrigger::JoinError::from)?;
+    }
+    let has_rules = |service: &ServiceName| {
+        config.settings.as_ref().is_some_and(|settings| settings.services.contains_key(service))
+    };
+    for upstream in &config.upstreams {
+        if upstream.kind == UpstreamKind::Tcp && !has_rules(&upstream.service) {
+            // How long a connection took to open says little of how much goes through it.
+            let mut rules = outrigger::Rules::default();
+            rules.balance.algorithm = Algorithm::LeastRequest;
+            builder = builder.rules_for(upstream.service.as_str(), rules);
+        }
     }
     if let Some(settings) = &config.settings {
         builder = builder.settings(settings.clone());

@@ -1,12 +1,20 @@
 //! Who is believed: by network, by loopback, by what the registry says.
+//!
+//! The registry is asked about those only who say who they are: a caller that names itself `orders`
+//! is believed when it calls from an address that an instance of `orders` is registered at. So
+//! nobody watches a whole fleet, and no name that is not listed is asked for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use outrigger::telemetry;
+use http::HeaderMap;
+use outrigger::core::{Address, ServiceName, header};
 use outrigger::tower::ClientAddress;
+use outrigger::{Fleet, telemetry};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::Trust;
 
@@ -19,27 +27,77 @@ struct Inner {
     trust: Trust,
     /// Where instances are registered of whom we have heard.
     registered: ArcSwap<HashSet<IpAddr>>,
+    /// Where claims go that nobody has looked at.
+    claims: OnceLock<mpsc::Sender<ServiceName>>,
 }
 
 impl Believed {
     pub(crate) fn new(trust: Trust) -> Self {
-        Self(Arc::new(Inner { trust, registered: ArcSwap::default() }))
+        Self(Arc::new(Inner { trust, registered: ArcSwap::default(), claims: OnceLock::new() }))
     }
 
     /// Whether what comes from this address is believed.
     pub(crate) fn believes(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let Inner { trust, registered } = &*self.0;
+        let Inner { trust, registered, .. } = &*self.0;
         trust.holds(address)
             || trust.registry && !trust.edge && registered.load().contains(&address)
     }
 
-    /// Whether the registry is asked at all.
-    pub(crate) fn asks_registry(&self) -> bool {
-        self.0.trust.registry && !self.0.trust.edge
+    /// Takes note of who a caller says to be that is not believed, so that the registry is asked.
+    pub(crate) fn note_claim(&self, headers: &HeaderMap) {
+        if let Some(claims) = self.0.claims.get()
+            && let Some(caller) = headers.get(header::CALLER)
+            && let Some(caller) = caller.to_str().ok().and_then(|name| name.parse().ok())
+        {
+            // With so many waiting, one more makes no difference: it will call again.
+            let _ = claims.try_send(caller);
+        }
     }
 
-    pub(crate) fn set_registered(&self, addresses: HashSet<IpAddr>) {
+    /// Asks the registry about callers who say who they are, for as long as it is polled.
+    ///
+    /// Of those that `is_listed` knows, the first 64 are asked for, each by one watch.
+    pub(crate) async fn follow_claims(
+        &self,
+        fleet: &Fleet,
+        is_listed: impl Fn(&ServiceName) -> bool,
+    ) {
+        const MOST: usize = 64;
+        let (tell, mut told) = mpsc::channel(16);
+        if !self.0.trust.registry || self.0.trust.edge || self.0.claims.set(tell).is_err() {
+            return;
+        }
+        let known: Arc<Mutex<HashMap<ServiceName, HashSet<IpAddr>>>> = Arc::default();
+        let mut watches = JoinSet::new();
+        while let Some(caller) = told.recv().await {
+            {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                if known.len() >= MOST || known.contains_key(&caller) || !is_listed(&caller) {
+                    continue;
+                }
+                known.insert(caller.clone(), HashSet::new());
+            }
+            let Some(mut instances) = fleet.instances(&caller) else { continue };
+            let (believed, known) = (self.clone(), Arc::clone(&known));
+            watches.spawn(async move {
+                while let Some(snapshot) = instances.next().await {
+                    let addresses = snapshot.instances.iter().filter_map(|instance| {
+                        match &instance.address {
+                            Address::Socket(address) => Some(address.ip().to_canonical()),
+                            // A name says nothing of who connects from where.
+                            _ => None,
+                        }
+                    });
+                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.insert(caller.clone(), addresses.collect());
+                    believed.set_registered(known.values().flatten().copied().collect());
+                }
+            });
+        }
+    }
+
+    fn set_registered(&self, addresses: HashSet<IpAddr>) {
         self.0.registered.store(Arc::new(addresses));
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{Method, Request, Response, Uri};
 use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName, Status};
-use outrigger_discovery::{CatalogueStream, Registrar};
+use outrigger_discovery::{CatalogueStream, Query, Registrar, SnapshotStream};
 use outrigger_http::{ClientTls, Drained};
 use outrigger_telemetry::{AccessLog, Telemetry, Trust};
 use outrigger_tower::Tells;
@@ -284,6 +284,14 @@ impl Fleet {
     pub fn catalogue(&self, datacenter: Option<&str>) -> Option<CatalogueStream> {
         let resolver = self.inner.parts.registries.resolver.as_ref()?;
         Some(resolver.catalogue(datacenter))
+    }
+
+    /// The instances of a service as the registry tells them, watched; `None` without a registry.
+    /// For whoever wants to know them and not to call them: [`Fleet::client`] has its own watch.
+    #[must_use]
+    pub fn instances(&self, service: &ServiceName) -> Option<SnapshotStream> {
+        let resolver = self.inner.parts.registries.resolver.as_ref()?;
+        Some(resolver.watch(&Query::new(service.clone())))
     }
 
     /// Whether a service is known whatever the registry says: its endpoints are fixed, it has rules

@@ -13,7 +13,7 @@ use super::handshake::{handshake_http1, handshake_http2};
 use super::multiplexed::Multiplexed;
 use super::single::Single;
 use super::{OutboundBody, may_be_http2, sweep};
-use crate::io::{Probed, Wire};
+use crate::io::{Probed, Socket, Wire};
 
 /// Opens a connection and gives it to whoever waits for one, or tells them why not.
 pub(crate) async fn dial<B: OutboundBody>(dialing: Dialing<B>) {
@@ -68,11 +68,10 @@ struct Shared(Arc<dyn std::error::Error + Send + Sync>);
 async fn open<B: OutboundBody>(home: &Arc<EndpointPool<B>>) -> Result<Opened<B>, BoxError> {
     let runtime = Handle::current();
     let most = home.common.config.max_head_bytes;
-    let tcp = TcpStream::connect(home.address()).await?;
-    set_up(&tcp)?;
+    let socket = connect(home).await?;
     let protocol = home.protocol();
     let wire = Arc::new(Wire::new());
-    let tcp = Probed::new(tcp, Arc::clone(&wire), !may_be_http2(protocol));
+    let tcp = Probed::new(socket, Arc::clone(&wire), !may_be_http2(protocol));
     if !protocol.is_tls() {
         return if protocol.is_http2_only() {
             Ok(Opened::Multiplexed(handshake_http2(tcp, wire, &runtime, home).await?))
@@ -87,6 +86,16 @@ async fn open<B: OutboundBody>(home: &Arc<EndpointPool<B>>) -> Result<Opened<B>,
     } else {
         Ok(Opened::Single(handshake_http1(stream, wire, most, &runtime).await?))
     }
+}
+
+async fn connect<B: OutboundBody>(home: &EndpointPool<B>) -> std::io::Result<Socket> {
+    #[cfg(unix)]
+    if let Some(path) = &home.common.unix {
+        return tokio::net::UnixStream::connect(path).await.map(Socket::Unix);
+    }
+    let tcp = TcpStream::connect(home.address()).await?;
+    set_up(&tcp)?;
+    Ok(Socket::Tcp(tcp))
 }
 
 fn set_up(tcp: &TcpStream) -> std::io::Result<()> {

@@ -1,25 +1,42 @@
 //! Forwards to the application.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use outrigger::RequestBody;
-use outrigger::core::{Context, Dispatch, Endpoint, Failed, Instance, Protocol, ServiceName};
-use outrigger::http::{Pool, PoolBody, PoolConfig, ResponseFuture};
+use outrigger::core::{BoxError, Context, Dispatch, Reason, Refusal};
+use outrigger::http::{
+    Arrival, Asked, Pool, PoolBody, ResponseFuture, TunnelConfig, Upgrades, Wanted,
+};
 use outrigger::telemetry::Telemetry;
-use outrigger::tower::{GuardedBody, Stamp, StampLayer};
+use outrigger::tower::{ClientAddress, GuardedBody, Stamp, StampLayer};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::Application;
 use crate::correlate::{Correlation, InFlight};
-use crate::{Config, workers};
+use crate::trust::Believed;
+use crate::workers;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What forwarding needs to know.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) application: Application,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) correlation: Arc<Correlation>,
+    pub(crate) believed: Believed,
+    pub(crate) upgrades: Upgrades,
+}
 
 /// Forwards each request to the application; clones are the same.
 #[derive(Clone, Debug)]
@@ -27,83 +44,80 @@ pub(crate) struct Forward(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    inside: Inside,
     /// One for each worker, so that no two of them share a lock.
     pools: Box<[Stamp<Pool<RequestBody>>]>,
-    /// The application, as HTTP/1.1 and as HTTP/2 in the clear.
-    plain: Endpoint,
-    http2: Endpoint,
-    is_http2: bool,
-    telemetry: Telemetry,
-    correlation: Arc<Correlation>,
 }
 
 impl Forward {
-    /// The way to an application over TCP.
-    pub(crate) fn new(
-        config: &Config,
-        service: &ServiceName,
-        application: std::net::SocketAddr,
-        telemetry: &Telemetry,
-        correlation: &Arc<Correlation>,
-        workers: usize,
-    ) -> Self {
-        let endpoint = |protocol: Protocol| {
-            let id = format!("application-{protocol}", protocol = protocol.as_str());
-            // Both are constants that are ids.
-            let id = id.parse().expect("an id of letters and a dash");
-            let mut instance = Instance::new(id, service.clone(), application);
-            instance.protocol = protocol;
-            Endpoint::new(Arc::new(instance), application)
-        };
-        let mut pool = PoolConfig::default();
-        // The rules say how much may be in flight; the way to the application is no bound.
-        pool.max_connections = 65_536;
-        pool.max_pending = 65_536;
+    pub(crate) fn new(inside: Inside, workers: usize) -> Self {
         let stamp = StampLayer::new().passing_on();
-        let pools = (0..workers.max(1)).map(|_| stamp.layer(Pool::new(pool.clone())));
-        Self(Arc::new(Inner {
-            pools: pools.collect(),
-            plain: endpoint(Protocol::Http),
-            http2: endpoint(Protocol::H2c),
-            is_http2: config.protocol.is_http2_only(),
-            telemetry: telemetry.clone(),
-            correlation: Arc::clone(correlation),
-        }))
+        let pools = (0..workers.max(1)).map(|_| stamp.layer(inside.application.pool()));
+        let pools = pools.collect();
+        Self(Arc::new(Inner { inside, pools }))
     }
 }
 
 impl Service<Request<RequestBody>> for Forward {
-    type Response = Response<GuardedBody<PoolBody, Option<InFlight>>>;
-    type Error = Failed;
+    type Response = Response<ForwardBody>;
+    type Error = BoxError;
     type Future = ForwardFuture;
 
-    fn poll_ready(&mut self, _cx: &mut Task<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_ready(&mut self, _cx: &mut Task<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> ForwardFuture {
-        let this = &*self.0;
+        let Inner { inside, pools } = &*self.0;
+        let wanted = match inside.upgrades.judge(&mut request) {
+            Asked::Wanted(wanted) => Some(wanted),
+            Asked::Refused => return ForwardFuture::refused(Reason::Forbidden),
+            _ => None,
+        };
         let context = request.extensions_mut().remove::<Context>();
         let context = context.unwrap_or_else(|| Context::new(outrigger::tower::clock::now()));
+        if let Some(&ClientAddress(peer)) = request.extensions().get() {
+            let is_believed = inside.believed.believes(peer);
+            if !is_believed {
+                inside.believed.note_claim(request.headers());
+            }
+            arrival(peer, |arrival| arrival.stamp(&mut request, is_believed));
+        }
         let headers = request.headers_mut();
-        this.telemetry.propagators().inject(headers, context.trace);
+        inside.telemetry.propagators().inject(headers, context.trace);
         let flight = match headers.get(REQUEST_ID) {
-            Some(id) => this.correlation.enter(&context, id.to_str().ok()),
+            Some(id) => inside.correlation.enter(&context, id.to_str().ok()),
             None => {
                 // What an application forwards that knows nothing of traces.
                 if context.trace.is_valid() {
                     headers.insert(REQUEST_ID, trace_id(context.trace.trace_id));
                 }
-                this.correlation.enter(&context, None)
+                inside.correlation.enter(&context, None)
             }
         };
-        let http2 = this.is_http2 || is_grpc(request.headers());
-        let endpoint = if http2 { this.http2.clone() } else { this.plain.clone() };
-        let at = workers::index() % this.pools.len();
-        let mut pool = this.pools[at].clone();
+        let endpoint = inside.application.endpoint(is_grpc(request.headers()));
+        let at = workers::index() % pools.len();
+        let mut pool = pools[at].clone();
         let inner = pool.call(Dispatch { context, endpoint, request });
-        ForwardFuture { inner, flight }
+        ForwardFuture::Forwarded { inner, flight, wanted }
     }
+}
+
+thread_local! {
+    /// The caller of the last request on this worker, which is often that of the next.
+    static LAST: RefCell<Option<(IpAddr, Arrival)>> = const { RefCell::new(None) };
+}
+
+/// Does something with what is known of a caller.
+fn arrival(peer: IpAddr, stamp: impl FnOnce(&Arrival)) {
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|(of, _)| *of != peer) {
+            *last = Some((peer, Arrival::new(peer, false)));
+        }
+        if let Some((_, arrival)) = last {
+            stamp(arrival);
+        }
+    });
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -122,21 +136,98 @@ fn trace_id(id: u128) -> HeaderValue {
 }
 
 pin_project! {
-    /// The application's answer.
-    pub(crate) struct ForwardFuture {
-        #[pin]
-        inner: ResponseFuture<RequestBody>,
-        flight: Option<InFlight>,
+    /// The application's answer, or our refusal to ask for it.
+    #[project = FutureProj]
+    pub(crate) enum ForwardFuture {
+        Forwarded {
+            #[pin]
+            inner: ResponseFuture<RequestBody>,
+            flight: Option<InFlight>,
+            wanted: Option<Wanted>,
+        },
+        Refused { response: Option<Response<ForwardBody>> },
+    }
+}
+
+impl ForwardFuture {
+    fn refused(reason: Reason) -> Self {
+        let (mut head, ()) = Response::new(()).into_parts();
+        Refusal::new(reason).write_head(&mut head, false);
+        let body = ForwardBody::Ours { text: reason.body() };
+        Self::Refused { response: Some(Response::from_parts(head, body)) }
     }
 }
 
 impl Future for ForwardFuture {
-    type Output = Result<Response<GuardedBody<PoolBody, Option<InFlight>>>, Failed>;
+    type Output = Result<Response<ForwardBody>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        let flight = this.flight.take();
-        Poll::Ready(Ok(response.map(|body| GuardedBody::new(body, flight))))
+        match self.project() {
+            FutureProj::Forwarded { inner, flight, wanted } => {
+                let mut response = ready!(inner.poll(cx))?;
+                let flight = flight.take();
+                if let Some(wanted) = wanted.take()
+                    && let Some(tunnel) = wanted.join(&mut response, TunnelConfig::default())
+                {
+                    // The request ends with its tunnel, and not with its empty answer.
+                    tokio::spawn(async move {
+                        tunnel.run().await;
+                        drop(flight);
+                    });
+                    return Poll::Ready(Ok(response
+                        .map(|body| ForwardBody::Theirs { body: GuardedBody::new(body, None) })));
+                }
+                Poll::Ready(Ok(response
+                    .map(|body| ForwardBody::Theirs { body: GuardedBody::new(body, flight) })))
+            }
+            FutureProj::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The body of the application's answer, or of our refusal.
+    #[project = BodyProj]
+    pub(crate) enum ForwardBody {
+        Theirs { #[pin] body: GuardedBody<PoolBody, Option<InFlight>> },
+        Ours { text: &'static str },
+    }
+}
+
+impl Body for ForwardBody {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
+        match self.project() {
+            BodyProj::Theirs { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+            BodyProj::Ours { text: &mut "" } => Poll::Ready(None),
+            BodyProj::Ours { text } => {
+                let data = bytes::Bytes::from_static(std::mem::take(text).as_bytes());
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Theirs { body } => body.is_end_stream(),
+            Self::Ours { text } => text.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Theirs { body } => body.size_hint(),
+            Self::Ours { text } => SizeHint::with_exact(text.len() as u64),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which names are services.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,8 @@ pub(crate) struct Names {
     /// Whether the registry has listed anything yet.
     heard: watch::Receiver<bool>,
     task: Option<AbortHandle>,
+    /// Other datacenters that were named.
+    datacenters: Mutex<HashSet<String>>,
 }
 
 /// What is known of a name.
@@ -62,11 +64,14 @@ impl Names {
             tokio::spawn(follow).abort_handle()
         });
         let upstreams = upstreams.into_iter().collect();
-        Self { fleet, upstreams, listed, heard, task }
+        Self { fleet, upstreams, listed, heard, task, datacenters: Mutex::default() }
     }
 
     /// What a name is, once the registry has spoken or had its time.
     pub(crate) async fn standing(&self, named: &NamedService) -> Standing {
+        if named.datacenter.as_ref().is_some_and(|name| !self.admits(name)) {
+            return Standing::Stranger;
+        }
         if self.is_known(&named.service) {
             return Standing::Service;
         }
@@ -84,10 +89,27 @@ impl Names {
         }
     }
 
+    /// Whether services of a datacenter are called: of the first few that were named. Each service
+    /// of each is watched, and names cost nothing.
+    fn admits(&self, datacenter: &str) -> bool {
+        const MOST: usize = 8;
+        // Nothing in there panics half-way.
+        let mut known = self.datacenters.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST {
+            known.insert(datacenter.to_owned());
+        }
+        known.contains(datacenter)
+    }
+
     fn is_known(&self, service: &ServiceName) -> bool {
         self.upstreams.contains(service)
             || self.listed.load().contains(service)
             || self.fleet.is_fixed(service)
+    }
+
+    /// Whether the registry lists a service now.
+    pub(crate) fn is_listed(&self, service: &ServiceName) -> bool {
+        self.listed.load().contains(service)
     }
 }
 

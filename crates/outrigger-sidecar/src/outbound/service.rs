@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
 use http::uri::{Authority, Uri};
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
-use outrigger::core::{BoxError, Context, Reason, Rejected};
+use outrigger::core::{Address, BoxError, Context, Reason, Rejected};
+use outrigger::http::{Accepted, Asked, Server, ServerConfig, TunnelConfig, Upgrades, Wanted};
 use outrigger::telemetry::Telemetry;
 use outrigger::{Body, Client, DestinationError, ServiceClient, named_service};
 use pin_project_lite::pin_project;
+use tokio::sync::watch;
 use tower_service::Service;
 
 use super::answer::{AnswerBody, refusal};
@@ -22,6 +25,7 @@ use super::pass::{Barred, Pass};
 use crate::Unknown;
 use crate::correlate::Correlation;
 use crate::inbound::REQUEST_ID;
+use crate::listeners::OwnPlaces;
 
 /// What all outbound connections have in common.
 #[derive(Debug)]
@@ -34,12 +38,28 @@ pub(crate) struct Shared {
     pub(crate) correlation: Arc<Correlation>,
     /// Who may reach what is no service.
     pub(crate) trust: crate::Trust,
+    /// Where CONNECT may lead, beside services.
+    pub(crate) connect: Vec<Address>,
+    pub(crate) own: OwnPlaces,
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) upgrades: Upgrades,
+}
+
+/// How outbound connections are served.
+///
+/// A path is left as the application wrote it: whoever is called decides what is the same to him,
+/// and `%2F` in a name means something to some.
+pub(crate) fn server() -> Server {
+    let mut config = ServerConfig::default();
+    config.drain = Duration::from_secs(1);
+    config.normal_paths = false;
+    Server::new(config)
 }
 
 /// Sends what the application asks for to whomever it names.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The only service that this listener stands for.
     only: Option<ServiceClient>,
     peer: IpAddr,
@@ -54,10 +74,19 @@ impl Outbound {
         Self { shared, only, peer }
     }
 
+    pub(super) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// Calls a service.
     fn send(&self, mut service: ServiceClient, mut request: Request<Incoming>) -> OutboundFuture {
+        let wanted = match self.shared.upgrades.judge(&mut request) {
+            Asked::Wanted(wanted) => Some(wanted),
+            Asked::Refused => return OutboundFuture::refused(Reason::Forbidden, false),
+            _ => None,
+        };
         self.shared.correlate(&mut request);
-        OutboundFuture::Service { inner: service.call(request) }
+        OutboundFuture::Service { inner: service.call(request), wanted }
     }
 }
 
@@ -73,7 +102,15 @@ impl Service<Request<Incoming>> for Outbound {
     fn call(&mut self, mut request: Request<Incoming>) -> OutboundFuture {
         let is_grpc = is_grpc(request.headers());
         if *request.method() == Method::CONNECT {
-            return OutboundFuture::refused(Reason::Forbidden, is_grpc);
+            let accepted = Accepted::take(&mut request);
+            let authority = request.uri().authority().cloned();
+            return match (accepted, authority) {
+                (Some(accepted), Some(authority)) => {
+                    let this = self.clone();
+                    OutboundFuture::Slow { inner: Box::pin(this.connect(authority, accepted)) }
+                }
+                _ => OutboundFuture::refused(Reason::BadRequest, is_grpc),
+            };
         }
         if let Some(only) = &self.only {
             // The name of a local port is nothing that the service knows.
@@ -107,8 +144,7 @@ impl Outbound {
             Some(named) => shared.names.standing(named).await,
             None => Standing::Stranger,
         };
-        let is_near = self.peer.to_canonical().is_loopback()
-            || shared.trust.networks.iter().any(|network| network.contains(self.peer));
+        let is_near = self.is_near();
         match (standing, named) {
             (Standing::Service, Some(_)) => {
                 let service = shared.client.service(host)?;
@@ -127,6 +163,12 @@ impl Outbound {
             }
             _ => Ok(refusal(Reason::Forbidden, is_grpc)),
         }
+    }
+
+    /// Whether the caller may use us to reach what is no service.
+    pub(super) fn is_near(&self) -> bool {
+        self.peer.to_canonical().is_loopback()
+            || self.shared.trust.networks.iter().any(|network| network.contains(self.peer))
     }
 
     async fn pass(
@@ -211,7 +253,7 @@ pin_project! {
     /// The answer to one request of the application.
     #[project = FutureProj]
     pub(crate) enum OutboundFuture {
-        Service { #[pin] inner: outrigger::ResponseFuture },
+        Service { #[pin] inner: outrigger::ResponseFuture, wanted: Option<Wanted> },
         Slow { inner: Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, BoxError>> + Send>> },
         Ours { response: Option<Response<AnswerBody>> },
     }
@@ -228,8 +270,15 @@ impl Future for OutboundFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         match self.project() {
-            FutureProj::Service { inner } => match ready!(inner.poll(cx)) {
-                Ok(response) => Poll::Ready(Ok(response.map(|body| AnswerBody::Service { body }))),
+            FutureProj::Service { inner, wanted } => match ready!(inner.poll(cx)) {
+                Ok(mut response) => {
+                    if let Some(wanted) = wanted.take()
+                        && let Some(tunnel) = wanted.join(&mut response, TunnelConfig::default())
+                    {
+                        tokio::spawn(tunnel.run());
+                    }
+                    Poll::Ready(Ok(response.map(|body| AnswerBody::Service { body })))
+                }
                 Err(error) => Poll::Ready(match error.downcast_ref::<DestinationError>() {
                     // A path that two readers could understand differently.
                     Some(_) => Ok(refusal(Reason::BadRequest, false)),

@@ -1,24 +1,26 @@
 //! A sidecar that serves.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger::admin::Events;
-use outrigger::http::{Drained, Peer, Server, ServerConfig};
-use outrigger::tower::RefuseLayer;
+use outrigger::core::ServiceName;
+use outrigger::http::{Drained, Upgrades};
 use outrigger::{Fleet, ServeError, Share};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tower_layer::Layer;
+use tokio::task::{AbortHandle, JoinHandle};
 
+use super::outgoing::Outgoing;
 use super::surface::{Shown, Surfaces};
 use crate::correlate::Correlation;
-use crate::inbound::Forward;
-use crate::listeners::{Claimed, Listeners, SocketFile};
-use crate::outbound::{Outbound, Shared};
+use crate::inbound::{Application, Forward, Inside};
+use crate::listeners::Listeners;
+use crate::outbound::{Shared, TcpCounts};
+use crate::trust::Believed;
 use crate::workers::Workers;
-use crate::{Addresses, Config, Place, SidecarError, UpstreamKind};
+use crate::{Addresses, Config, SidecarError};
 
 /// Everything that a running sidecar is made of.
 pub(super) struct Parts {
@@ -26,9 +28,12 @@ pub(super) struct Parts {
     pub(super) listeners: Listeners,
     pub(super) fleet: Fleet,
     pub(super) events: Arc<Events>,
+    pub(super) believed: Believed,
     pub(super) workers: Workers,
     pub(super) correlation: Arc<Correlation>,
     pub(super) shared: Arc<Shared>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) upgrades: Upgrades,
 }
 
 /// A sidecar that serves. Dropped, it ends at once, and cuts what is in flight.
@@ -37,14 +42,16 @@ pub struct Running {
     config: Config,
     addresses: Addresses,
     fleet: Fleet,
+    believed: Believed,
     correlation: Arc<Correlation>,
+    upgrades: Upgrades,
     /// Until it is opened.
     inbound: Mutex<Option<TcpListener>>,
     open: Mutex<Option<Open>>,
-    outbound: Mutex<JoinSet<Drained>>,
+    outgoing: Outgoing,
     stop: watch::Sender<bool>,
     surfaces: Surfaces,
-    _socket: Option<SocketFile>,
+    claims: Ended,
     workers: Workers,
 }
 
@@ -53,69 +60,55 @@ pub struct Running {
 struct Open {
     end: oneshot::Sender<()>,
     serving: JoinHandle<Result<Drained, ServeError>>,
+    _health: Ended,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct Ended(AbortHandle);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Running {
     pub(super) fn start(parts: Parts) -> Result<Self, SidecarError> {
-        let Parts { config, listeners, fleet, events, workers, correlation, shared } = parts;
-        let (stop, _) = watch::channel(false);
-        let mut outbound = JoinSet::new();
-        let mut socket = None;
-        let mut serve = |listener: &TcpListener,
-                         only: Option<outrigger::ServiceClient>|
-         -> std::io::Result<()> {
-            for handle in workers.handles() {
-                let shared = Arc::clone(&shared);
-                let only = only.clone();
-                let make = move |peer: &Peer| {
-                    let peer = peer.address.ip();
-                    RefuseLayer::new().layer(Outbound::new(Arc::clone(&shared), only.clone(), peer))
-                };
-                let listener = {
-                    let _on_that_runtime = handle.enter();
-                    tokio::net::TcpListener::from_std(listener.try_clone()?)?
-                };
-                let mut stopped = stop.subscribe();
-                let mut server = ServerConfig::default();
-                server.drain = Duration::from_secs(1);
-                let serving = Server::new(server).serve(listener, make, async move {
-                    let _ = stopped.wait_for(|stop| *stop).await;
-                });
-                outbound.spawn_on(serving, handle);
-            }
-            Ok(())
-        };
-        match listeners.outbound {
-            Claimed::Tcp(listener) => serve(&listener, None).map_err(SidecarError::Worker)?,
-            Claimed::Unix(_listener, file) => socket = Some(file),
-        }
-        for (upstream, listener) in &listeners.upstreams {
-            let service = fleet.client().service(upstream.service.as_str());
-            let Ok(service) = service else { continue };
-            match upstream.kind {
-                UpstreamKind::Http => {
-                    serve(listener, Some(service)).map_err(SidecarError::Worker)?;
-                }
-                UpstreamKind::Tcp => {}
-            }
-        }
+        let Parts { config, listeners, fleet, events, believed, .. } = parts;
+        let Parts { workers, correlation, shared, stop, upgrades, .. } = parts;
+        let mut outgoing = Outgoing::default();
+        outgoing
+            .serve(listeners.outbound, &shared, &workers, &stop)
+            .and_then(|()| outgoing.serve_upstreams(listeners.upstreams, &shared, &workers, &stop))
+            .map_err(SidecarError::Worker)?;
         let shown = Shown {
             fleet: fleet.clone(),
             addresses: listeners.addresses.clone(),
             correlation: Arc::clone(&correlation),
+            tcp: outgoing.tcp().clone(),
         };
         let surfaces = Surfaces::serve(shown, events, listeners.admin, listeners.probe)?;
+        let claims = {
+            let (believed, fleet) = (believed.clone(), fleet.clone());
+            tokio::spawn(async move {
+                let is_listed = |name: &ServiceName| shared.names.is_listed(name);
+                believed.follow_claims(&fleet, is_listed).await;
+            })
+        };
         Ok(Self {
             config,
             addresses: listeners.addresses,
             fleet,
+            believed,
             correlation,
+            upgrades,
             inbound: Mutex::new(listeners.inbound),
             open: Mutex::new(None),
-            outbound: Mutex::new(outbound),
+            outgoing,
             stop,
             surfaces,
-            _socket: socket,
+            claims: Ended(claims.abort_handle()),
             workers,
         })
     }
@@ -138,8 +131,15 @@ impl Running {
         &self.correlation
     }
 
+    /// What went through the upstreams that are plain TCP.
+    #[must_use]
+    pub const fn tcp(&self) -> &BTreeMap<ServiceName, Arc<TcpCounts>> {
+        self.outgoing.tcp()
+    }
+
     /// Lets callers in, and announces the instance. Answers once it is announced, not when the
-    /// registry has it: [`Fleet::registered`] waits for that.
+    /// registry has it: [`Fleet::registered`] waits for that. From now on the application is asked
+    /// after its health, and the registry is told.
     ///
     /// With nothing to stand in front of, there is nothing to do.
     ///
@@ -149,23 +149,28 @@ impl Running {
     /// # Cancel safety
     /// Dropped before it answers, the sidecar cannot be opened any more.
     pub async fn open(&self) -> Result<(), SidecarError> {
-        let Some(application) = &self.config.application else { return Ok(()) };
+        let Some(place) = &self.config.application else { return Ok(()) };
         let listener = lock(&self.inbound).take().ok_or(SidecarError::NotNow)?;
-        let Place::Tcp(application) = application else { return Err(SidecarError::NotNow) };
-        let forward = Forward::new(
-            &self.config,
-            self.fleet.service(),
-            *application,
-            self.fleet.telemetry(),
-            &self.correlation,
-            self.workers.handles().len(),
-        );
+        let application = Application::new(place, self.fleet.service(), self.config.protocol);
+        let inside = Inside {
+            application: application.clone(),
+            telemetry: self.fleet.telemetry().clone(),
+            correlation: Arc::clone(&self.correlation),
+            believed: self.believed.clone(),
+            upgrades: self.upgrades.clone(),
+        };
+        let forward = Forward::new(inside, self.workers.handles().len());
         let shares = self.workers.handles().map(|handle| {
             let listener = listener.try_clone()?;
             Share::new(listener, handle.clone())
         });
         let shares: Vec<_> = shares.collect::<Result<_, _>>().map_err(SidecarError::Worker)?;
         drop(listener);
+        let health = {
+            let (fleet, path) = (self.fleet.clone(), self.config.health.clone());
+            let watch = async move { application.watch_health(path.as_deref(), &fleet).await };
+            Ended(tokio::spawn(watch).abort_handle())
+        };
         let (end, ended) = oneshot::channel::<()>();
         let fleet = self.fleet.clone();
         let mut serving = tokio::spawn(async move {
@@ -182,7 +187,7 @@ impl Running {
                 _ => Err(SidecarError::NotNow),
             },
         }
-        *lock(&self.open) = Some(Open { end, serving });
+        *lock(&self.open) = Some(Open { end, serving, _health: health });
         Ok(())
     }
 
@@ -193,7 +198,7 @@ impl Running {
     /// Dropped half-way, it goes on in the background.
     pub async fn drain(&self) -> Drained {
         let open = lock(&self.open).take();
-        let Some(Open { end, serving }) = open else { return Drained::default() };
+        let Some(Open { end, serving, _health }) = open else { return Drained::default() };
         let _ = end.send(());
         match serving.await {
             Ok(Ok(drained)) => drained,
@@ -208,8 +213,8 @@ impl Running {
     /// Dropped half-way, what is left is cut.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        let mut outbound = std::mem::take(&mut *lock(&self.outbound));
-        while outbound.join_next().await.is_some() {}
+        self.outgoing.ended().await;
+        drop(self.claims);
         self.surfaces.stop().await;
         self.fleet.shutdown(Duration::from_secs(2)).await;
     }

@@ -1,12 +1,16 @@
 //! What a sidecar shows of itself.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use outrigger::Fleet;
 use outrigger::admin::{Events, MetricsFormat, Reach, Readiness, Serving, Source, Surface};
+use outrigger::core::ServiceName;
 
 use crate::correlate::Correlation;
+use crate::outbound::TcpCounts;
 use crate::{Addresses, SidecarError};
 
 /// What the pages of a sidecar are made of.
@@ -15,6 +19,7 @@ pub(super) struct Shown {
     pub(super) fleet: Fleet,
     pub(super) addresses: Addresses,
     pub(super) correlation: Arc<Correlation>,
+    pub(super) tcp: BTreeMap<ServiceName, Arc<TcpCounts>>,
 }
 
 impl Source for Shown {
@@ -47,12 +52,72 @@ impl Source for Shown {
             "forward": "traceparent, b3 or x-request-id",
         });
         state.more.insert("calls".to_owned(), calls);
+        let tcp = self.tcp.iter().map(|(service, counts)| {
+            let (forth, back) = counts.bytes();
+            let counts = serde_json::json!({
+                "connections": counts.connections(),
+                "open": counts.open(),
+                "failed": counts.failed(),
+                "bytes_forth": forth,
+                "bytes_back": back,
+            });
+            (service.to_string(), counts)
+        });
+        state.more.insert("tcp".to_owned(), tcp.collect::<serde_json::Map<_, _>>().into());
         // Names are texts and numbers finite: there is nothing that JSON cannot say.
         serde_json::to_vec(&state).ok()
     }
 
     fn metrics(&self, format: MetricsFormat) -> String {
-        self.fleet.metrics(format)
+        let mut page = self.fleet.metrics(format);
+        let end = if page.ends_with(EOF) {
+            page.split_off(page.len() - EOF.len())
+        } else {
+            String::new()
+        };
+        self.add_own(&mut page, format);
+        page.push_str(&end);
+        page
+    }
+}
+
+/// How a page of OpenMetrics ends.
+const EOF: &str = "# EOF\n";
+
+impl Shown {
+    /// What only a sidecar counts.
+    fn add_own(&self, page: &mut String, format: MetricsFormat) {
+        // In Prometheus' own format the type is that of the sample, with its ending.
+        let ending = if format == MetricsFormat::OpenMetrics { "" } else { "_total" };
+        let name = "outrigger_sidecar_calls";
+        let _ = writeln!(
+            page,
+            "# HELP {name}{ending} Calls of the application, by whether they named a request or a trace."
+        );
+        let _ = writeln!(page, "# TYPE {name}{ending} counter");
+        let calls =
+            [(true, self.correlation.correlated()), (false, self.correlation.uncorrelated())];
+        for (correlated, count) in calls {
+            let _ = writeln!(page, "{name}_total{{correlated=\"{correlated}\"}} {count}");
+        }
+        if self.tcp.is_empty() {
+            return;
+        }
+        let name = "outrigger_sidecar_tcp_bytes";
+        let _ = writeln!(
+            page,
+            "# HELP {name}{ending} Bytes through plain TCP upstreams, of connections that have ended."
+        );
+        let _ = writeln!(page, "# TYPE {name}{ending} counter");
+        for (service, counts) in &self.tcp {
+            let (forth, back) = counts.bytes();
+            for (direction, bytes) in [("forth", forth), ("back", back)] {
+                let _ = writeln!(
+                    page,
+                    "{name}_total{{service=\"{service}\",direction=\"{direction}\"}} {bytes}"
+                );
+            }
+        }
     }
 }
 

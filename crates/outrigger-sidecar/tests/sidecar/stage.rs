@@ -1,6 +1,5 @@
 //! Sidecars on loopback, a registry in memory, and a client that writes its requests by hand.
-#![allow(dead_code, reason = "each suite uses its part of the stage")]
-#![allow(unreachable_pub, reason = "a module of test binaries")]
+#![expect(unreachable_pub, reason = "a module of a test binary")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -114,7 +113,8 @@ impl Answer {
 
 /// Asks for `GET target` as a proxy is asked: the host of the target is the `Host` too.
 pub async fn get(at: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
-    let host = target.strip_prefix("http://").unwrap_or("app");
+    let own = at.to_string();
+    let host = target.strip_prefix("http://").unwrap_or(&own);
     let host = host.split('/').next().unwrap_or(host);
     let mut head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     for (name, value) in headers {

@@ -1,9 +1,8 @@
-//! The way of requests through a sidecar, over real sockets on loopback.
-
-mod stage;
+//! The way of requests through two sidecars.
 
 use outrigger_testkit::{Scripted, Step};
-use stage::{Stage, get};
+
+use crate::stage::{Stage, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_is_called_by_name_through_two_sidecars() {

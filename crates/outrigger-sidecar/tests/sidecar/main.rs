@@ -1,0 +1,7 @@
+//! A sidecar over real sockets on loopback, with a registry in memory.
+
+mod inbound;
+mod naming;
+mod path;
+mod stage;
+mod tunnels;
