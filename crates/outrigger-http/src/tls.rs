@@ -92,8 +92,8 @@ impl ClientTls {
     /// Trusts the certificates of `ca`, or the system's roots without any, for endpoints whose
     /// certificate bears one of `sans`, whatever name they are called by.
     ///
-    /// Shape: `ca` is PEM. A name of `sans` is a DNS name (a certificate's `*.example` bears
-    /// `a.example`), an IP address, or a URI such as `spiffe://fleet/stock`, which is compared to
+    /// Shape: `ca` is PEM. A name of `sans` is a DNS name (a certificate's `*.fleet.example` bears
+    /// `a.fleet.example`), an IP address, or a URI such as `spiffe://fleet/stock`, which is compared to
     /// the letter; empty means the usual name.
     ///
     /// # Errors

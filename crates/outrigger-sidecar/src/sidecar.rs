@@ -153,6 +153,9 @@ async fn join(
         Some(language) => builder.language(language.clone()),
         None => builder.without_language(),
     };
+    if let Some(application) = &config.application {
+        builder = builder.serves_for(application.to_string());
+    }
     if let Some(version) = &config.version {
         builder = builder.version(version);
     }

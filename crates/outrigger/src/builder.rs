@@ -106,6 +106,7 @@ pub struct Builder {
     telemetry: Option<Telemetry>,
     sample: Option<Ratio>,
     access_log: Option<AccessLogTo>,
+    serves_for: Option<Arc<str>>,
     tls: Option<ClientTls>,
     rules: Option<Rules>,
     services: BTreeMap<String, Rules>,
@@ -153,6 +154,7 @@ impl Builder {
             telemetry: None,
             sample: None,
             access_log: None,
+            serves_for: None,
             tls: None,
             rules: None,
             services: BTreeMap::new(),
@@ -378,6 +380,13 @@ impl Builder {
         self
     }
 
+    /// What the access log calls the endpoint of requests that are served; for a process that
+    /// stands before another one. Default the listener's address.
+    pub fn serves_for(mut self, endpoint: impl Into<Arc<str>>) -> Self {
+        self.serves_for = Some(endpoint.into());
+        self
+    }
+
     /// How TLS to endpoints is spoken that say `https` or `grpcs`; [`ClientTls::native`] trusts
     /// the system's roots. Default not at all: a try on such an endpoint is a connect failure.
     pub fn tls(mut self, tls: ClientTls) -> Self {
@@ -544,6 +553,7 @@ impl Builder {
             observers,
             telemetry,
             access_log,
+            serves_for: self.serves_for,
             tls: self.tls,
             policies,
             rules,

@@ -56,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) telemetry: Telemetry,
     /// The access log, if there is one, and which requests it is told of where no policy says so.
     pub(crate) access_log: Option<(AccessLog, Tells)>,
+    /// Who serves, where that is not the listener.
+    pub(crate) serves_for: Option<Arc<str>>,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,

@@ -151,7 +151,7 @@ impl Serve {
                 .server_layer()
                 .with_trust(parts.trust.clone())
                 .continuing(parts.continues_traces),
-            endpoint: local.to_string().into(),
+            endpoint: parts.serves_for.clone().unwrap_or_else(|| local.to_string().into()),
             access_log: parts.access_log.as_ref().map(|(_, tells)| *tells),
         };
         let app = ServiceBuilder::new().map_err(Into::<BoxError>::into).service(app);

@@ -154,7 +154,10 @@ const DIFFERENCES: &[Differing] = &[
     ),
     (
         "timeout-per-try-5xx",
-        &[("upstream_header", "`x-outrigger-deadline-ms` tells the request's time, not the try's")],
+        &[(
+            "upstream_header",
+            "`x-outrigger-deadline-ms` tells the request's time, not the try's (ADR 0014)",
+        )],
     ),
     (
         "retry-budget-20-1",
@@ -172,7 +175,7 @@ const DIFFERENCES: &[Differing] = &[
         "outlier-counts-501",
         &[(
             "ejected",
-            "501 and 505 blame the request: whoever sends it could take out all endpoints",
+            "501 and 505 blame the request: whoever sends it could take out all endpoints (ADR 0013)",
         )],
     ),
     (

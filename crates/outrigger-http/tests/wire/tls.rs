@@ -183,8 +183,9 @@ async fn one_name_for_all_can_be_given() {
 async fn one_of_several_names_is_enough_and_none_is_not() {
     let authority = authority();
     let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(vec!["*.example".to_owned(), "127.0.0.9".to_owned()])
-        .expect("names");
+    let mut params =
+        CertificateParams::new(vec!["*.fleet.example".to_owned(), "127.0.0.9".to_owned()])
+            .expect("names");
     let uri = "spiffe://fleet/ns/shop/sa/stock".try_into().expect("ASCII");
     params.subject_alt_names.push(SanType::URI(uri));
     let certificate = params.signed_by(&key, &authority).expect("signed");
@@ -197,15 +198,17 @@ async fn one_of_several_names_is_enough_and_none_is_not() {
         let tls = ClientTls::with_sans(Some(ca.as_bytes()), sans).expect("names");
         get(&Pool::with_tls(PoolConfig::default(), tls), &endpoint, "/").await
     };
-    for sans in
-        [&["other.test", "stock.example"][..], &["spiffe://fleet/ns/shop/sa/stock"], &["127.0.0.9"]]
-    {
+    for sans in [
+        &["other.test", "stock.fleet.example"][..],
+        &["spiffe://fleet/ns/shop/sa/stock"],
+        &["127.0.0.9"],
+    ] {
         ask(&ca, sans).await.unwrap_or_else(|failed| panic!("{sans:?}: {failed:?}"));
     }
     for sans in [
         &[][..],
         &["stock"],
-        &["a.stock.example"],
+        &["a.stock.fleet.example"],
         &["spiffe://fleet/ns/shop/sa/stock2", "spiffe://fleet/ns/shop/sa/stoc"],
         &["127.0.0.1"],
     ] {
@@ -213,7 +216,9 @@ async fn one_of_several_names_is_enough_and_none_is_not() {
         assert_eq!(failed.kind, FailureKind::ConnectFailure, "{sans:?}");
     }
     let foreign = self::authority().pem();
-    ask(&foreign, &["stock.example"]).await.expect_err("a name is worth nothing without its root");
+    ask(&foreign, &["stock.fleet.example"])
+        .await
+        .expect_err("a name is worth nothing without its root");
     let error = ClientTls::with_sans(Some(ca.as_bytes()), ["a b"]).expect_err("no name");
     assert!(error.to_string().contains("\"a b\""), "{error}");
 }
