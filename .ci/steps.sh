@@ -155,6 +155,8 @@ step_e2e() {
   # With what they print: each tells its figure.
   cargo test -p outrigger-e2e "${locked[@]}" -- --test-threads 1 --nocapture
   cargo test -p outrigger-consul --test real_agent "${locked[@]}" -- --test-threads 1
+  # nginx and Envoy are asked what they make of the same bytes.
+  cargo test -p outrigger-http --test smuggling --test floods "${locked[@]}" -- --test-threads 1 --nocapture
 }
 
 step_compose() {
