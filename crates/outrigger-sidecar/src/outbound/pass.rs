@@ -107,7 +107,7 @@ impl Service<Call<Request<Body>>> for Direct {
         Box::pin(async move {
             let endpoint = this.endpoint(request.uri()).await?;
             let sent = this.wire.call(Dispatch { context, endpoint, request });
-            sent.await.map_err(Into::into)
+            sent.await
         })
     }
 }

@@ -16,8 +16,7 @@ impl Settings {
     pub fn config(&self, port: Option<u16>) -> Config {
         let port = port.or(self.port.value);
         let local = |port| Place::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let mut config = Config::default();
-        config.service = self.service.value.clone();
+        let mut config = Config { service: self.service.value.clone(), ..Config::default() };
         config.application = match &self.socket.value {
             Some(path) => Some(Place::Unix(path.clone())),
             None => port.map(local),

@@ -72,7 +72,8 @@ impl Search {
         Some(Twin {
             service: self.service.clone(),
             theirs: theirs.id.to_string(),
-            ours: ours.map_or("an entry of its own".to_owned(), |ours| format!("`{}`", ours.id)),
+            ours: ours
+                .map_or_else(|| "an entry of its own".to_owned(), |ours| format!("`{}`", ours.id)),
             port: self.port,
         })
     }

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_sidecar::{
-    Application, Config, Listen, Network, Place, Registry, Running, Sidecar, Unknown,
-};
+use outrigger_sidecar::{Application, Config, Listen, Place, Registry, Running, Sidecar, Unknown};
 use outrigger_testkit::InMemoryRegistry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -133,10 +131,6 @@ pub async fn raw(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let read = tokio::time::timeout(Duration::from_secs(20), read).await;
     read.expect("it answers in time").expect("it closes in order");
     answer
-}
-
-pub fn network(text: &str) -> Network {
-    text.parse().expect("a network")
 }
 
 pub fn passing(mut config: Config) -> Config {

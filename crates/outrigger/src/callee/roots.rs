@@ -11,10 +11,13 @@ use tokio::sync::watch;
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// A file, and what it holds.
+type Followed = (PathBuf, watch::Receiver<Option<Arc<[u8]>>>);
+
 /// What the file of roots holds, as it changes; without a file nothing ever does.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
-    followed: Option<(PathBuf, watch::Receiver<Option<Arc<[u8]>>>)>,
+    followed: Option<Followed>,
 }
 
 impl Roots {
