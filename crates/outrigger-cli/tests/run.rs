@@ -367,7 +367,8 @@ fn check_tells_every_setting_with_its_origin_and_starts_nothing() {
 }
 
 /// Runs a command on a terminal of its own: what is typed, when, and what then is to be read.
-const ON_A_TERMINAL: &str = "import os,pty,select,sys,time
+const ON_A_TERMINAL: &str = "import os,pty,select,signal,sys,time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[3], sys.argv[3:])
@@ -439,7 +440,9 @@ fn without_a_terminal_a_hang_up_is_the_program_s_own_business() {
     }
     let inner = command(&["--", "sh", "-c", &patient("trap 'echo read anew' HUP")]);
     let mut outer = Command::new("python3");
-    outer.args(["-c", "import os,sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"]);
+    let script = "import os,signal,sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.setsid(); \
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    outer.args(["-c", script]);
     outer.arg(inner.get_program()).args(inner.get_args());
     clean(&mut outer);
     let mut started = start(outer);

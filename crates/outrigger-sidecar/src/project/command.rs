@@ -53,7 +53,10 @@ fn look(directory: &Path, words: &[&OsStr], deepest: usize) -> Said {
 
 /// Programs that run another one, told after their options.
 fn is_wrapper(name: &str) -> bool {
-    matches!(name, "env" | "exec" | "nohup" | "setsid" | "nice" | "time" | "tini" | "dumb-init")
+    matches!(
+        name,
+        "env" | "exec" | "nohup" | "setsid" | "nice" | "time" | "timeout" | "tini" | "dumb-init"
+    )
 }
 
 fn is_shell(name: &str) -> bool {
@@ -64,7 +67,9 @@ fn is_shell(name: &str) -> bool {
 fn without_options<'w, 's>(name: &str, words: &'w [&'s OsStr]) -> &'w [&'s OsStr] {
     let is_option = |word: &&OsStr| {
         let text = word.to_string_lossy();
-        text.starts_with('-') || (name == "env" && text.contains('='))
+        text.starts_with('-')
+            || (name == "env" && text.contains('='))
+            || (name == "timeout" && text.starts_with(|c: char| c.is_ascii_digit()))
     };
     let taken = words.iter().take_while(|word| is_option(word)).count();
     &words[taken..]
@@ -262,6 +267,7 @@ mod tests {
             (&["sh", "-c", "exec python3 -m http.server $PORT"], Language::Python),
             (&["bash", "-ec", "cd /srv && A=b node server.js"], Language::Node),
             (&["sh", "-c", "while true; do nc -l; done"], Language::Shell),
+            (&["timeout", "-k", "5s", "60", "node", "x.js"], Language::Node),
             (&["sh", "serve.sh"], Language::Shell),
         ] {
             assert_eq!(language(words), Some(wanted), "{words:?}");

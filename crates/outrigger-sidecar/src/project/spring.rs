@@ -25,12 +25,16 @@ pub(super) fn read(folder: &mut Folder, build: &str) -> Guess {
             false => yaml(file, text, key),
         };
         match told("spring.application.name") {
-            Ok(name) => guess.service = name.map(|name| Guessed::new(name, from.clone())),
+            Ok(name) => {
+                let name = name.as_deref().and_then(plain);
+                guess.service = name.map(|name| Guessed::new(name, from.clone()));
+            }
             Err(why) => folder.warn(file, &why),
         }
         // Spring does not look at PORT: a port that is written down is where it listens.
-        let port = told("server.port").ok().flatten();
-        guess.port = port.filter(|_| !is_filled_in(text)).map(|port| Guessed::new(port, from));
+        // One that is filled in from outside, such as `${PORT:8080}`, is where we say.
+        let port = told("server.port").ok().flatten().filter(|port| !port.contains("${"));
+        guess.port = port.map(|port| Guessed::new(port, from));
     }
     // Without a path of its own; whoever moved it says so with `--health`.
     let is_moved = found
@@ -48,20 +52,11 @@ pub(super) fn read(folder: &mut Folder, build: &str) -> Guess {
     guess
 }
 
-/// Whether the port comes from a variable, such as `${PORT:8080}`: then it is where we say.
-fn is_filled_in(text: &str) -> bool {
-    let port = property(text, "server.port").or_else(|| {
-        let line = text.lines().find(|line| line.trim_start().starts_with("port:"))?;
-        Some(line.trim_start().trim_start_matches("port:").trim().to_owned())
-    });
-    port.is_some_and(|port| port.contains("${"))
-}
-
 fn property(text: &str, key: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let rest = line.trim().strip_prefix(key)?.trim_start();
         let value = rest.strip_prefix(['=', ':'])?.trim();
-        plain(value)
+        Some(value.to_owned())
     })
 }
 
@@ -70,7 +65,7 @@ fn yaml(file: &str, text: &str, key: &str) -> Result<Option<String>, String> {
     let start = text.strip_prefix("---\n").unwrap_or(text);
     let first = start.split("\n---").next().unwrap_or_default();
     let written = Written::read(file, first, Format::Yaml).map_err(|report| report.first_line())?;
-    Ok(at(written.root(), key).and_then(plain))
+    Ok(at(written.root(), key).map(str::to_owned))
 }
 
 /// The value of a dotted key, however much of it stands on one line.
@@ -107,8 +102,8 @@ mod tests {
             "spring:\n  application.name: billing\n---\nspring:\n  application:\n    name: x\n",
             "spring:\n  application:\n    name: ${SERVICE:billing}\n",
         ] {
-            let name = yaml("a.yml", text, "spring.application.name");
-            assert_eq!(name, Ok(Some("billing".to_owned())), "{text}");
+            let name = yaml("a.yml", text, "spring.application.name").expect("reads");
+            assert_eq!(name.as_deref().and_then(plain).as_deref(), Some("billing"), "{text}");
         }
         let properties = "# x\nspring.application.name = billing\nserver.port=8081\n";
         assert_eq!(property(properties, "spring.application.name").as_deref(), Some("billing"));
@@ -116,9 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_filled_in_from_outside_is_no_port() {
-        assert!(is_filled_in("server:\n  port: ${PORT:8080}\n"));
-        assert!(is_filled_in("server.port=${PORT:8080}"));
-        assert!(!is_filled_in("server:\n  port: 8081\n"));
+    fn of_a_placeholder_the_default_counts_and_without_one_nothing() {
+        assert_eq!(plain("${SERVICE:billing}").as_deref(), Some("billing"));
+        for nothing in ["${SERVICE}", "", "a-${b}"] {
+            assert_eq!(plain(nothing), None, "{nothing}");
+        }
     }
 }

@@ -87,6 +87,19 @@ fn spring_s_own_name_beats_maven_s_and_its_health_is_known() {
 }
 
 #[test]
+fn a_port_that_is_filled_in_from_outside_is_no_port() {
+    let pom = "<project><artifactId>billing</artifactId></project>";
+    for (file, text) in [
+        ("application.yml", "server:\n  port: ${PORT:8080}\n"),
+        ("application.properties", "server.port=${PORT:8080}\n"),
+    ] {
+        assert_eq!(guess(&[("pom.xml", pom), (file, text)], "").port, None, "{file}");
+    }
+    let files = [("pom.xml", pom), ("application.properties", "server.port = 8081\n")];
+    assert_eq!(guess(&files, "").port.expect("a port").value, "8081");
+}
+
+#[test]
 fn gradle_s_name_stands_in_its_settings() {
     let guess = guess(
         &[

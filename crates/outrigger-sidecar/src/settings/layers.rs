@@ -184,7 +184,10 @@ impl<'g> Layers<'g> {
         if let (Origin::File(place), Some(file)) = (origin, self.given.file) {
             problem.excerpt = file.excerpt(place);
         }
-        self.problems.push(problem);
+        // A key that is looked up twice is wrong once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 
