@@ -12,8 +12,8 @@ pub use arrival::Arrival;
 /// What one pass over a head found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Found {
-    /// Headers that belong to one connection only.
-    hop: bool,
+    /// Which headers are there that belong to one connection only: a bit for each of `HOP_BY_HOP`.
+    hop: u8,
     /// Of those, how often the body's coding is told.
     codings: u32,
     /// Which of the rest need a second look.
@@ -36,13 +36,14 @@ fn scan(headers: &HeaderMap) -> Found {
             2 if name == "te" => found.te = true,
             4 if name == "host" => found.hosts += 1,
             6 if name == "expect" => found.expect = true,
-            7 if name == "upgrade" => found.hop = true,
-            10 if name == "connection" || name == "keep-alive" => found.hop = true,
+            7 if name == "upgrade" => found.hop |= 1 << 4,
+            10 if name == "connection" => found.hop |= 1,
+            10 if name == "keep-alive" => found.hop |= 1 << 1,
             14 if name == "content-length" => found.lengths += 1,
-            14 if name == "http2-settings" => found.hop = true,
-            16 if name == "proxy-connection" => found.hop = true,
+            14 if name == "http2-settings" => found.hop |= 1 << 5,
+            16 if name == "proxy-connection" => found.hop |= 1 << 2,
             17 if name == "transfer-encoding" => {
-                found.hop = true;
+                found.hop |= 1 << 3;
                 found.codings += 1;
             }
             _ => {}
@@ -55,9 +56,11 @@ fn scan(headers: &HeaderMap) -> Found {
 ///
 /// Source: RFC 9110, section 7.6.1. End-to-end framing and routing headers cannot be named away:
 /// a `Connection: host, content-length` would otherwise change what the endpoint sees.
-#[cold]
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+///
+/// Cost: many servers say `Connection: keep-alive` with each answer, for which nothing is allocated
+/// and one name is looked up.
+fn strip_hop_by_hop(headers: &mut HeaderMap, hop: u8) {
+    if hop & 1 != 0 && !headers.get_all(CONNECTION).iter().all(names_nothing) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -70,12 +73,22 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    for (at, name) in HOP_BY_HOP.iter().enumerate() {
+        if hop & 1 << at != 0 {
+            headers.remove(name);
+        }
     }
 }
 
-const HOP_BY_HOP: [HeaderName; 6] = [
+/// Whether a `Connection` names no header but what is taken out anyway.
+fn names_nothing(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -124,8 +137,8 @@ pub(crate) fn prepare<B: Body>(
     tls: bool,
 ) -> bool {
     let found = scan(request.headers());
-    if found.hop {
-        strip_hop_by_hop(request.headers_mut());
+    if found.hop != 0 {
+        strip_hop_by_hop(request.headers_mut(), found.hop);
     }
     if found.te {
         // Only `trailers` makes sense beyond the first hop (RFC 9110, section 10.1.4).
@@ -240,7 +253,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Result<Option<u64>, TwoFr
     if found.lengths > 1 {
         return Err(TwoFramings);
     }
-    if !found.hop {
+    if found.hop == 0 {
         return Ok(None);
     }
     if found.codings > 0 {
@@ -251,13 +264,14 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap) -> Result<Option<u64>, TwoFr
             return Err(TwoFramings);
         }
     }
-    let kept = headers.get("keep-alive").and_then(|value| value.to_str().ok()).and_then(|value| {
+    let stated = if found.hop & 1 << 1 != 0 { headers.get(&KEEP_ALIVE) } else { None };
+    let kept = stated.and_then(|value| value.to_str().ok()).and_then(|value| {
         value.split(',').find_map(|part| {
             let (key, seconds) = part.split_once('=')?;
             key.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse().ok())?
         })
     });
-    strip_hop_by_hop(headers);
+    strip_hop_by_hop(headers, found.hop);
     Ok(kept)
 }
 

@@ -8,7 +8,7 @@ pub mod baggage;
 pub mod traceparent;
 pub mod tracestate;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use outrigger_core::TraceContext;
 use outrigger_core::header::{B3, BAGGAGE, TRACEPARENT, TRACESTATE};
 
@@ -79,7 +79,9 @@ impl Propagators {
     #[must_use]
     pub fn extract(&self, headers: &HeaderMap) -> Extracted {
         let mut found = Extracted::default();
+        let present = Present::of(headers);
         if self.read.w3c
+            && present.w3c
             && let Some(parent) = only(headers)
         {
             found.parent = parent;
@@ -87,6 +89,7 @@ impl Propagators {
             found.tracestate = tracestate::merge(&headers.get_all(TRACESTATE));
         }
         if (self.read.b3 || self.read.b3_multi)
+            && present.b3
             && let Some(other) = self.read_b3(headers, found.parent.is_valid())
         {
             if !found.parent.is_valid() {
@@ -96,7 +99,7 @@ impl Propagators {
                 found.link = differs(found.parent, trace).then_some(trace);
             }
         }
-        if self.read.baggage {
+        if self.read.baggage && present.baggage {
             found.baggage = baggage::merge(&headers.get_all(BAGGAGE));
         }
         found
@@ -169,6 +172,30 @@ impl Propagators {
         {
             headers.insert(BAGGAGE, baggage.clone());
         }
+    }
+}
+
+/// Which headers are there; a request that begins a trace has none of them. One look at each name is
+/// cheaper than to hash seven that are not there.
+#[derive(Default)]
+struct Present {
+    w3c: bool,
+    b3: bool,
+    baggage: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys().map(HeaderName::as_str) {
+            match name.len() {
+                7 if name == "baggage" => present.baggage = true,
+                11 if name == "traceparent" => present.w3c = true,
+                2 | 10.. if is_b3(name) => present.b3 = true,
+                _ => {}
+            }
+        }
+        present
     }
 }
 

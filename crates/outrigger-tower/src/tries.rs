@@ -45,6 +45,7 @@ pub struct TriesMade(pub u8);
 pub struct ServedBy(pub SocketAddr);
 
 /// Tells whoever is told of it how many tries were made by us, `again` of them after the first.
+#[inline]
 pub(crate) fn tell<B>(
     result: Result<Response<B>, BoxError>,
     again: u8,

@@ -157,3 +157,15 @@ fn an_answer_tells_how_long_its_connection_is_kept() {
         assert_eq!(headers.len(), 1, "only what is for the caller stays");
     }
 }
+
+#[test]
+fn each_header_of_one_connection_is_taken_out_on_its_own() {
+    for name in &HOP_BY_HOP {
+        let mut headers = HeaderMap::new();
+        let value = if *name == http::header::TRANSFER_ENCODING { "chunked" } else { "keep-alive" };
+        headers.insert(name, HeaderValue::from_static(value));
+        headers.insert(HOST, HeaderValue::from_static("stock"));
+        clean_answer(&mut headers).expect("one framing");
+        assert_eq!(headers.keys().collect::<Vec<_>>(), [HOST], "{name}");
+    }
+}
