@@ -213,7 +213,7 @@ async fn success_ratio_below_ejects_who_fails_now_and_then() {
             |_| {},
             move |_| {
                 let nth = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                async move { text(if nth % 2 == 0 { 500 } else { 200 }, "bad") }
+                async move { text(if nth.is_multiple_of(2) { 500 } else { 200 }, "bad") }
             },
         )
         .await;
