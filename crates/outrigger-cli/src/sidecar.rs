@@ -68,5 +68,5 @@ fn ended(error: SidecarError) -> Ended {
 
 /// Where lines for people go.
 fn say() -> outrigger_sidecar::Say {
-    Arc::new(|text| print::note(text))
+    Arc::new(print::note)
 }
