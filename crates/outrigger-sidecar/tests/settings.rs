@@ -12,7 +12,9 @@ use outrigger_sidecar::{Given, KEYS, Mode, Settings, SettingsError};
 type Pairs<'p> = &'p [(&'p str, &'p str)];
 
 /// Title, flags, variables, name and text of the file.
-const CASES: &[(&str, Pairs<'_>, Pairs<'_>, Option<(&str, &str)>)] = &[
+type Case<'c> = (&'c str, Pairs<'c>, Pairs<'c>, Option<(&'c str, &'c str)>);
+
+const CASES: &[Case<'_>] = &[
     ("a port that is none", &[("port", "99999"), ("service", "a")], &[], None),
     ("a port of 0", &[("port", "0"), ("service", "a")], &[], None),
     ("a name with a slash", &[("service", "a/b")], &[], None),
@@ -79,7 +81,7 @@ const CASES: &[(&str, Pairs<'_>, Pairs<'_>, Option<(&str, &str)>)] = &[
     ),
 ];
 
-fn message(case: &(&str, Pairs<'_>, Pairs<'_>, Option<(&str, &str)>)) -> Result<(), SettingsError> {
+fn message(case: &Case<'_>) -> Result<(), SettingsError> {
     let (_, flags, variables, file) = case;
     let written = match file {
         Some((name, text)) => Some(
