@@ -146,7 +146,7 @@ async fn a_token_without_the_key_s_right_leaves_the_settings_and_says_so() {
     // No token at all: anonymous may read nothing.
     let caller = outrigger::builder("orders")
         .consul(consul.url())
-        .endpoints("stock", ["127.0.0.1:9".parse().expect("an address")])
+        .endpoints("stock", ["127.0.0.1:9".parse::<std::net::SocketAddr>().expect("an address")])
         .expect("a name")
         .join()
         .await
