@@ -1,17 +1,23 @@
 //! An application that announces itself: a second entry for one program.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use outrigger::consul::{Consul, ConsulConfig};
 use outrigger::core::{Address, Instance, ServiceName, Snapshot, Status};
 use outrigger::discovery::{Query, Resolver as _};
+use tokio::time::timeout;
+
+/// How long our own entry may take to be seen beside the program's.
+const OWN_ENTRY: Duration = Duration::from_secs(5);
 
 /// Two entries of one program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{service}` is in the registry twice: the program announced itself as `{theirs}` at its own \
-     port {port}, and this sidecar announced it as {ours}. Leave it one entry: either `--no-register`, \
-     which leaves the program its own, or switch the program's own registration off"
+     port {port}, and this sidecar announced it as {}. Leave it one entry: either `--no-register`, \
+     which leaves the program its own, or switch the program's own registration off",
+    ours.as_deref().map_or_else(|| "an entry of its own".to_owned(), |ours| format!("`{ours}`"))
 )]
 #[non_exhaustive]
 pub struct Twin {
@@ -19,8 +25,8 @@ pub struct Twin {
     pub service: ServiceName,
     /// The id of the program's own entry.
     pub theirs: String,
-    /// The id of ours, in quotes, or what it is.
-    pub ours: String,
+    /// The id of ours, once the registry has it.
+    pub ours: Option<String>,
     /// The program's own port.
     pub port: u16,
 }
@@ -42,12 +48,27 @@ impl Search {
     pub(super) async fn find(&self) -> Twin {
         let Some(consul) = self.registry() else { return std::future::pending().await };
         let mut watch = consul.watch(&Query::new(self.service.clone()));
-        while let Some(snapshot) = watch.next().await {
-            if let Some(twin) = self.twin(&snapshot, is_local) {
+        let mut found: Option<Twin> = None;
+        loop {
+            let next = async {
+                match watch.next().await {
+                    Some(snapshot) => snapshot,
+                    None => std::future::pending().await,
+                }
+            };
+            // Both ids are to be named, and ours may only be on its way into the registry.
+            let snapshot = match &found {
+                Some(twin) => match timeout(OWN_ENTRY, next).await {
+                    Ok(snapshot) => snapshot,
+                    Err(_) => return twin.clone(),
+                },
+                None => next.await,
+            };
+            found = self.twin(&snapshot, is_local);
+            if let Some(twin) = found.take_if(|twin| twin.ours.is_some()) {
                 return twin;
             }
         }
-        std::future::pending().await
     }
 
     fn registry(&self) -> Option<Consul> {
@@ -72,8 +93,7 @@ impl Search {
         Some(Twin {
             service: self.service.clone(),
             theirs: theirs.id.to_string(),
-            ours: ours
-                .map_or_else(|| "an entry of its own".to_owned(), |ours| format!("`{}`", ours.id)),
+            ours: ours.map(|ours| ours.id.to_string()),
             port: self.port,
         })
     }
