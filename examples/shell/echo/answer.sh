@@ -4,6 +4,8 @@ set -eu
 : >"$STATE/request.$$"
 trap 'rm -f "$STATE/request.$$"' EXIT
 cr=$(printf '\r')
+end="$cr
+"
 IFS=' ' read -r method target _ || exit 0
 
 # What is passed on to requests made for this one (docs/contract.md), as arguments of curl, and the time left.
@@ -51,11 +53,8 @@ $below
 END
   case $code:$status in
     0:200) object '200 OK' "\"service\":\"$service\",\"answered_by\":\"$by\"," ;;
-    0:*) object "$status Failed" '"error":"a service below failed",' "$(
-      printf '%s' "${reason:+X-Outrigger-Reason: $reason$cr
-}${attempts:+X-Outrigger-Attempts: $attempts$cr
-}${after:+Retry-After: $after$cr
-}")" ;;
+    0:*) object "$status Failed" '"error":"a service below failed",' \
+      "${reason:+X-Outrigger-Reason: $reason$end}${attempts:+X-Outrigger-Attempts: $attempts$end}${after:+Retry-After: $after$end}" ;;
     28:*) object '504 Gateway Timeout' '"error":"deadline",' ;;
     *) object '502 Bad Gateway' '"error":"a service below gave no answer",' ;;
   esac

@@ -62,6 +62,8 @@ echo "printf 'HTTP/1.1 503 No\r\nX-Outrigger-Reason: circuit_open\r\nX-Outrigger
 is 'a refusal below is answered with its reason and tries' \
   "$(get /ask/inventory --output /dev/null --write-out '%{http_code} %header{x-outrigger-reason} %header{x-outrigger-attempts}')" \
   '503 circuit_open 2'
+is 'its head ends where a head ends' \
+  "$(get /ask/inventory --include | tr '\r\n' '~|' | grep -c 'X-Outrigger-Attempts: 2~|~|{')" 1
 echo 'sleep 3' >"$scratch/play"
 is 'a deadline that passes is 504' "$(status /ask/inventory -H 'x-outrigger-deadline-ms: 100')" 504
 

@@ -9,7 +9,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::var("PORT").map_or(Ok(8081), |port| port.parse())?;
     let listener = TcpListener::bind((host.as_str(), port)).await?;
 
-    let fleet = outrigger::join("orders").await?;
+    let fleet = outrigger::builder("orders").version(env!("CARGO_PKG_VERSION")).join().await?;
     fleet.serve(listener, router(fleet.clone())).await?;
     Ok(())
 }
