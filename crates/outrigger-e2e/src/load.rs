@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::raw::Ask;
 
 /// How one request ended.
@@ -36,6 +38,13 @@ impl Load {
     /// Sends `rate` checkouts a second.
     #[must_use]
     pub fn start(storefront: SocketAddr, rate: u32) -> Self {
+        Self::with(rate, move |id| visit(storefront, id))
+    }
+
+    /// Makes `rate` requests a second; `visit` makes one and says how it ended.
+    #[must_use]
+    pub fn with(rate: u32, visit: impl Fn(u64) -> Visit + Send + Sync + 'static) -> Self {
+        let visit = Arc::new(visit);
         let (visits, stop) = (Arc::<Mutex<Vec<Visit>>>::default(), Arc::<AtomicBool>::default());
         let driver = thread::spawn({
             let (visits, stop) = (Arc::clone(&visits), Arc::clone(&stop));
@@ -49,8 +58,9 @@ impl Load {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     let visits = Arc::clone(&visits);
                     running.retain(|visit: &JoinHandle<()>| !visit.is_finished());
+                    let visit = Arc::clone(&visit);
                     running.push(thread::spawn(move || {
-                        let visit = visit(storefront, u64::from(number));
+                        let visit = visit(u64::from(number));
                         visits.lock().unwrap_or_else(PoisonError::into_inner).push(visit);
                     }));
                 }
@@ -85,23 +95,29 @@ impl Drop for Load {
     }
 }
 
-fn visit(storefront: SocketAddr, id: u64) -> Visit {
-    let at = Instant::now();
-    let path = format!("/checkout/{id}");
-    let answer = Ask::new("GET", &path).send(storefront);
-    let failed = match answer {
-        Err(error) => Some(format!("{:?}", error.kind())),
-        Ok(answer) if answer.status != 200 => Some(answer.to_string()),
-        Ok(answer) => match answer.json() {
-            Some(whole) if whole["order"]["stock"]["id"] != id => Some("wrong answer".to_owned()),
-            Some(whole) if whole["order"]["price"].is_null() => Some("no price".to_owned()),
-            Some(_) => None,
-            None => Some("no json".to_owned()),
-        },
-    };
-    Visit { at, took: at.elapsed(), failed }
+impl Visit {
+    /// One GET; `wrong` says what is wrong with the body of a 200, if anything is.
+    pub fn get(to: SocketAddr, path: &str, wrong: impl Fn(&Value) -> Option<&'static str>) -> Self {
+        let at = Instant::now();
+        let failed = match Ask::new("GET", path).send(to) {
+            Err(error) => Some(format!("{:?}", error.kind())),
+            Ok(answer) if answer.status != 200 => Some(answer.to_string()),
+            Ok(answer) => match answer.json() {
+                Some(whole) => wrong(&whole).map(str::to_owned),
+                None => Some("no json".to_owned()),
+            },
+        };
+        Self { at, took: at.elapsed(), failed }
+    }
 }
 
+fn visit(storefront: SocketAddr, id: u64) -> Visit {
+    Visit::get(storefront, &format!("/checkout/{id}"), |whole| match &whole["order"] {
+        order if order["stock"]["id"] != id => Some("wrong answer"),
+        order if order["price"].is_null() => Some("no price"),
+        _ => None,
+    })
+}
 /// How every request of a load ended.
 #[derive(Debug)]
 pub struct Visits(Vec<Visit>);

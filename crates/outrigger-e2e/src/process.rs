@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running process; dropped, also by a panic, it is killed and reaped.
@@ -59,6 +60,33 @@ impl Process {
         let sent =
             Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
         assert!(sent.is_ok_and(|s| s.success()), "SIG{signal} reached {}", self.name);
+    }
+
+    /// It and every process below it, the youngest last; empty when it is gone.
+    #[must_use]
+    pub fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.pid()];
+        let mut at = 0;
+        while let Some(pid) = family.get(at) {
+            // One list for each thread: any of them may have started a process.
+            for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                family
+                    .extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            }
+            at += 1;
+        }
+        family
+    }
+
+    /// Sends a signal to it and every process below it.
+    pub fn signal_family(&self, signal: &str) {
+        // One that ended by itself meanwhile needs no signal.
+        let _sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .args(self.family().iter().map(u32::to_string))
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// SIGKILL, and waits for the end.
@@ -131,6 +159,27 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// A TCP port of loopback for a program that listens only in a while, a JVM for one: below the range
+/// that systems give to outgoing connections, of which one would take a [`free_port`] meanwhile.
+///
+/// # Errors
+/// `AddrInUse` when 12,000 in a row are taken.
+pub fn lasting_port() -> io::Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    // Every process begins elsewhere, so that tests beside each other do not try the same ones.
+    let start = std::process::id().wrapping_mul(97) % u32::from(COUNT);
+    let start = u16::try_from(start).unwrap_or(0);
+    for _ in 0..COUNT {
+        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
 /// The `outrigger` program: `OUTRIGGER_BIN`, else what `cargo build --release -p outrigger-cli`
 /// makes in the target directory of this test, built once.
 ///
@@ -139,13 +188,27 @@ pub fn free_port() -> io::Result<u16> {
 #[must_use]
 pub fn outrigger() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(build).clone()
+    PROGRAM
+        .get_or_init(|| ready("OUTRIGGER_BIN").unwrap_or_else(|| build().join("outrigger")))
+        .clone()
 }
 
+/// The orders of the five-language fleet: `OUTRIGGER_FLEET_RUST`, else built once as [`outrigger`].
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn orders() -> PathBuf {
+    ready("OUTRIGGER_FLEET_RUST").unwrap_or_else(|| build().join("outrigger-example-orders"))
+}
+
+fn ready(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+/// Builds the programs of this workspace that tests start, together so that they share their
+/// dependencies; says where they are.
 fn build() -> PathBuf {
-    if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
-        return path.into();
-    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A test's own path is TARGET/PROFILE/deps/NAME.
     let target = std::env::current_exe()
@@ -153,10 +216,11 @@ fn build() -> PathBuf {
         .and_then(|test| test.ancestors().nth(3).map(Path::to_owned))
         .unwrap_or_else(|| PathBuf::from("target"));
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "outrigger-cli", "--target-dir"])
+        .args(["build", "--release", "--quiet", "-p", "outrigger-cli"])
+        .args(["-p", "outrigger-example-orders", "--target-dir"])
         .arg(&target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .status();
-    assert!(built.is_ok_and(|status| status.success()), "the outrigger program can be built");
-    target.join("release/outrigger")
+    assert!(built.is_ok_and(|status| status.success()), "the workspace's programs can be built");
+    target.join("release")
 }
