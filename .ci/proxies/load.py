@@ -54,6 +54,19 @@ def open_loop(port: int, rate: float, seconds: float) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
+def listens(port: int, process, limit: float) -> None:
+    """Comes back once a proxy takes connections."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=limit).close()
+            return
+        except OSError:
+            process.check()
+            time.sleep(0.01)
+    raise SystemExit(f"does not listen within {limit} s: {' '.join(process.command)}")
+
+
 REQUEST = b"GET /stock/42 HTTP/1.1\r\nHost: origin\r\nUser-Agent: bench\r\n\r\n"
 
 
