@@ -1,6 +1,8 @@
 //! What the command itself says: the language, and the file that it runs.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use outrigger::core::Language;
@@ -179,14 +181,18 @@ fn existing(directory: &Path, word: &OsStr) -> Option<PathBuf> {
 /// The language of a program of Linux: Go's toolchain leaves sections of its own, Rust's its name
 /// among the compilers.
 fn elf_language(file: &Path) -> Option<Language> {
-    // Most programs are read whole up to here; what is larger is looked at no further.
-    const MOST: u64 = 64 << 20;
     let head = bytes(file, 64).ok()?;
     if !head.starts_with(b"\x7fELF\x02\x01") {
         return None;
     }
-    let sections = elf::sections(&bytes(file, MOST).ok()?)?;
-    elf::language(&sections)
+    // Piece by piece: with what debuggers want to know, a program has hundreds of megabytes.
+    let program = File::open(file).ok()?;
+    let read = |from: usize, length: usize| {
+        let mut piece = vec![0; length];
+        program.read_exact_at(&mut piece, from.try_into().ok()?).ok()?;
+        Some(piece)
+    };
+    elf::language(&elf::sections(&read)?)
 }
 
 /// Sections of a 64-bit little-endian program.
@@ -212,25 +218,32 @@ mod elf {
         number(bytes, at).map(|n| u16::from_le_bytes(n).into())
     }
 
-    pub(super) fn sections(bytes: &[u8]) -> Option<Sections> {
-        let table = word(bytes, 0x28)?;
-        let (size, count, names) = (half(bytes, 0x3a)?, half(bytes, 0x3c)?, half(bytes, 0x3e)?);
-        // A section's place in the file and its length.
+    /// The most that is read at once: names and comments have a few hundred bytes.
+    const MOST: usize = 1 << 20;
+
+    /// `read` gives so many bytes from there on, if they are in the file.
+    pub(super) fn sections(read: &dyn Fn(usize, usize) -> Option<Vec<u8>>) -> Option<Sections> {
+        let head = read(0, 64)?;
+        let table = word(&head, 0x28)?;
+        let (size, count, names) = (half(&head, 0x3a)?, half(&head, 0x3c)?, half(&head, 0x3e)?);
+        let length = count.checked_mul(size).filter(|length| *length <= MOST)?;
+        let headers = read(table, length)?;
+        // A section's content.
         let part = |index: usize| {
-            let header = table.checked_add(index.checked_mul(size)?)?;
-            let from = word(bytes, header.checked_add(0x18)?)?;
-            let length = word(bytes, header.checked_add(0x20)?)?;
-            bytes.get(from..from.checked_add(length)?)
+            let header = index.checked_mul(size)?;
+            let from = word(&headers, header.checked_add(0x18)?)?;
+            let length = word(&headers, header.checked_add(0x20)?)?;
+            if length <= MOST { read(from, length) } else { None }
         };
         let texts = part(names)?;
         let mut found = Sections::default();
         for index in 0..count {
-            let header = table.checked_add(index.checked_mul(size)?)?;
-            let at = number(bytes, header).map(u32::from_le_bytes)?;
+            let header = index.checked_mul(size)?;
+            let at = number(&headers, header).map(u32::from_le_bytes)?;
             let name = texts.get(at as usize..)?.split(|byte| *byte == 0).next()?;
             let name = String::from_utf8_lossy(name).into_owned();
             if name == ".comment" {
-                found.comment = part(index).unwrap_or_default().to_vec();
+                found.comment = part(index).unwrap_or_default();
             }
             found.names.push(name);
         }
@@ -299,7 +312,10 @@ mod tests {
         let mut bytes = bytes(&own, 4_096).expect("reads");
         for at in [0x28, 0x3a, 0x3c, 0x3e] {
             bytes[at] = 0xff;
-            assert!(elf::sections(&bytes).is_none(), "{at:#x}");
+            let read = |from: usize, length: usize| {
+                bytes.get(from..from.checked_add(length)?).map(<[u8]>::to_vec)
+            };
+            assert!(elf::sections(&read).is_none(), "{at:#x}");
         }
     }
 }
