@@ -1,6 +1,7 @@
 //! The one place where a refusal becomes a status, a header and a gRPC code.
 
 use std::error::Error;
+use std::iter;
 use std::time::Duration;
 
 use crate::{Failed, FailureKind, Rejected};
@@ -145,7 +146,11 @@ impl Reason {
 }
 
 /// A refusal ready to be answered: the reason and when to come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// As an error it is the word of whoever stands inside and is no rule of a service; a layer further
+/// out answers it like those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("refused: {}", .reason.as_str())]
 #[non_exhaustive]
 pub struct Refusal {
     /// Why.
@@ -199,7 +204,10 @@ impl Refusal {
         if let Some(rejected) = Rejected::find(error) {
             return Some(rejected.into());
         }
-        Failed::find(error).map(Into::into)
+        if let Some(failed) = Failed::find(error) {
+            return Some(failed.into());
+        }
+        iter::successors(Some(error), |&e| e.source()).find_map(|e| e.downcast_ref()).copied()
     }
 
     /// Units of `Retry-After` and `ratelimit-reset`: whole seconds, rounded up, so that a caller
@@ -305,6 +313,8 @@ mod tests {
         let service = ServiceName::new("stock").expect("valid");
         let error = Wrapped(Box::new(Rejected::NoEndpoint { service }));
         assert_eq!(Refusal::of(&error).map(|r| r.reason), Some(Reason::NoEndpoint));
+        let error = Wrapped(Refusal::new(Reason::Forbidden).into());
+        assert_eq!(Refusal::of(&error), Some(Refusal::new(Reason::Forbidden)));
     }
 
     #[test]

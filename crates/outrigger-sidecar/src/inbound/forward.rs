@@ -9,7 +9,6 @@ use std::task::{Context as Task, Poll, ready};
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use outrigger::RequestBody;
 use outrigger::core::{BoxError, Context, Dispatch, Reason, Refusal};
 use outrigger::http::{
@@ -135,6 +134,9 @@ fn trace_id(id: u128) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
+/// The body of the application's answer, which is in flight to its end.
+pub(crate) type ForwardBody = GuardedBody<PoolBody, Option<InFlight>>;
+
 pin_project! {
     /// The application's answer, or our refusal to ask for it.
     #[project = FutureProj]
@@ -145,16 +147,13 @@ pin_project! {
             flight: Option<InFlight>,
             wanted: Option<Wanted>,
         },
-        Refused { response: Option<Response<ForwardBody>> },
+        Refused { error: Option<BoxError> },
     }
 }
 
 impl ForwardFuture {
     fn refused(reason: Reason) -> Self {
-        let (mut head, ()) = Response::new(()).into_parts();
-        Refusal::new(reason).write_head(&mut head, false);
-        let body = ForwardBody::Ours { text: reason.body() };
-        Self::Refused { response: Some(Response::from_parts(head, body)) }
+        Self::Refused { error: Some(Refusal::new(reason).into()) }
     }
 }
 
@@ -174,60 +173,14 @@ impl Future for ForwardFuture {
                         tunnel.run().await;
                         drop(flight);
                     });
-                    return Poll::Ready(Ok(response
-                        .map(|body| ForwardBody::Theirs { body: GuardedBody::new(body, None) })));
+                    return Poll::Ready(Ok(response.map(|body| GuardedBody::new(body, None))));
                 }
-                Poll::Ready(Ok(response
-                    .map(|body| ForwardBody::Theirs { body: GuardedBody::new(body, flight) })))
+                Poll::Ready(Ok(response.map(|body| GuardedBody::new(body, flight))))
             }
-            FutureProj::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
+            FutureProj::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
-        }
-    }
-}
-
-pin_project! {
-    /// The body of the application's answer, or of our refusal.
-    #[project = BodyProj]
-    pub(crate) enum ForwardBody {
-        Theirs { #[pin] body: GuardedBody<PoolBody, Option<InFlight>> },
-        Ours { text: &'static str },
-    }
-}
-
-impl Body for ForwardBody {
-    type Data = bytes::Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
-    ) -> Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
-        match self.project() {
-            BodyProj::Theirs { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
-            BodyProj::Ours { text: &mut "" } => Poll::Ready(None),
-            BodyProj::Ours { text } => {
-                let data = bytes::Bytes::from_static(std::mem::take(text).as_bytes());
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Theirs { body } => body.is_end_stream(),
-            Self::Ours { text } => text.is_empty(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Theirs { body } => body.size_hint(),
-            Self::Ours { text } => SizeHint::with_exact(text.len() as u64),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use outrigger::ResponseBody;
 use outrigger::core::{BoxError, Reason, Refusal};
@@ -13,21 +12,19 @@ use pin_project_lite::pin_project;
 use super::pass::PassBody;
 
 pin_project! {
-    /// The body of an answer: a service's, another host's, or our own word.
+    /// The body of an answer: a service's, or another host's.
     #[project = AnswerProj]
     pub(crate) enum AnswerBody {
         Service { #[pin] body: ResponseBody },
         Other { #[pin] body: PassBody },
-        Ours { text: &'static str },
+        // To CONNECT.
+        Empty,
     }
 }
 
-/// Our own answer for what no rule refuses and no endpoint breaks.
-pub(crate) fn refusal(reason: Reason, is_grpc: bool) -> Response<AnswerBody> {
-    let (mut head, ()) = Response::new(()).into_parts();
-    Refusal::new(reason).write_head(&mut head, is_grpc);
-    let text = if is_grpc { "" } else { reason.body() };
-    Response::from_parts(head, AnswerBody::Ours { text })
+/// Our own word for what no rule refuses and no endpoint breaks.
+pub(crate) fn refused(reason: Reason) -> BoxError {
+    Refusal::new(reason).into()
 }
 
 impl Body for AnswerBody {
@@ -41,11 +38,7 @@ impl Body for AnswerBody {
         match self.project() {
             AnswerProj::Service { body } => body.poll_frame(cx),
             AnswerProj::Other { body } => body.poll_frame(cx),
-            AnswerProj::Ours { text: &mut "" } => Poll::Ready(None),
-            AnswerProj::Ours { text } => {
-                let data = Bytes::from_static(std::mem::take(text).as_bytes());
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
+            AnswerProj::Empty => Poll::Ready(None),
         }
     }
 
@@ -53,7 +46,7 @@ impl Body for AnswerBody {
         match self {
             Self::Service { body } => body.is_end_stream(),
             Self::Other { body } => body.is_end_stream(),
-            Self::Ours { text } => text.is_empty(),
+            Self::Empty => true,
         }
     }
 
@@ -61,7 +54,7 @@ impl Body for AnswerBody {
         match self {
             Self::Service { body } => body.size_hint(),
             Self::Other { body } => body.size_hint(),
-            Self::Ours { text } => SizeHint::with_exact(text.len() as u64),
+            Self::Empty => SizeHint::with_exact(0),
         }
     }
 }

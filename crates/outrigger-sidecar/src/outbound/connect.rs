@@ -13,7 +13,7 @@ use outrigger::{NamedService, named_service};
 use tokio::net::TcpStream;
 use tower_layer::Layer;
 
-use super::answer::{AnswerBody, refusal};
+use super::answer::{AnswerBody, refused};
 use super::names::Standing;
 use super::pass::{Unresolved, resolve};
 use super::service::{Outbound, Shared, server};
@@ -33,7 +33,7 @@ impl Outbound {
         let allowed = self.shared.connect.iter().any(|target| is(target, host, port));
         if allowed {
             if !self.is_near() {
-                return Ok(refusal(Reason::Forbidden, false));
+                return Err(refused(Reason::Forbidden));
             }
             return self.tunnel(host, port, accepted).await;
         }
@@ -48,7 +48,7 @@ impl Outbound {
             | (Standing::Undecided, Some(NamedService { service, .. })) => {
                 Err(Rejected::NoEndpoint { service }.into())
             }
-            _ => Ok(refusal(Reason::Forbidden, false)),
+            _ => Err(refused(Reason::Forbidden)),
         }
     }
 
@@ -82,7 +82,7 @@ impl Outbound {
         };
         let address: SocketAddr = match resolve(host, port, &self.shared.own).await {
             Ok(address) => address,
-            Err(Unresolved::Barred(_)) => return Ok(refusal(Reason::Forbidden, false)),
+            Err(Unresolved::Barred(_)) => return Err(refused(Reason::Forbidden)),
             Err(Unresolved::Dns(error)) => return Err(failed(error)),
         };
         let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
@@ -103,7 +103,7 @@ impl Outbound {
 }
 
 fn connected() -> Response<AnswerBody> {
-    Response::new(AnswerBody::Ours { text: "" })
+    Response::new(AnswerBody::Empty)
 }
 
 fn is(target: &Address, host: &str, port: u16) -> bool {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::uri::{Authority, Uri};
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use outrigger::core::{Address, BoxError, Context, Reason, Rejected};
 use outrigger::http::{Accepted, Asked, Server, ServerConfig, TunnelConfig, Upgrades, Wanted};
@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::answer::{AnswerBody, refusal};
+use super::answer::{AnswerBody, refused};
 use super::names::{Names, Standing};
 use super::pass::{Barred, Pass};
 use crate::Unknown;
@@ -82,7 +82,7 @@ impl Outbound {
     fn send(&self, mut service: ServiceClient, mut request: Request<Incoming>) -> OutboundFuture {
         let wanted = match self.shared.upgrades.judge(&mut request) {
             Asked::Wanted(wanted) => Some(wanted),
-            Asked::Refused => return OutboundFuture::refused(Reason::Forbidden, false),
+            Asked::Refused => return OutboundFuture::refused(Reason::Forbidden),
             _ => None,
         };
         self.shared.correlate(&mut request);
@@ -100,7 +100,6 @@ impl Service<Request<Incoming>> for Outbound {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> OutboundFuture {
-        let is_grpc = is_grpc(request.headers());
         if *request.method() == Method::CONNECT {
             let accepted = Accepted::take(&mut request);
             let authority = request.uri().authority().cloned();
@@ -109,7 +108,7 @@ impl Service<Request<Incoming>> for Outbound {
                     let this = self.clone();
                     OutboundFuture::Slow { inner: Box::pin(this.connect(authority, accepted)) }
                 }
-                _ => OutboundFuture::refused(Reason::BadRequest, is_grpc),
+                _ => OutboundFuture::refused(Reason::BadRequest),
             };
         }
         if let Some(only) = &self.only {
@@ -119,13 +118,13 @@ impl Service<Request<Incoming>> for Outbound {
             return self.send(only.clone(), request);
         }
         let Some(authority) = authority(&request) else {
-            return OutboundFuture::refused(Reason::BadRequest, is_grpc);
+            return OutboundFuture::refused(Reason::BadRequest);
         };
         if let Some(service) = self.shared.client.known_service(authority.host()) {
             return self.send(service, request);
         }
         let this = self.clone();
-        OutboundFuture::Slow { inner: Box::pin(this.decide(authority, request, is_grpc)) }
+        OutboundFuture::Slow { inner: Box::pin(this.decide(authority, request)) }
     }
 }
 
@@ -135,7 +134,6 @@ impl Outbound {
         self,
         authority: Authority,
         request: Request<Incoming>,
-        is_grpc: bool,
     ) -> Result<Response<AnswerBody>, BoxError> {
         let shared = &*self.shared;
         let host = authority.host();
@@ -158,10 +156,8 @@ impl Outbound {
             {
                 Err(Rejected::NoEndpoint { service: named.service }.into())
             }
-            _ if shared.unknown == Unknown::Pass && is_near => {
-                self.pass(authority, request, is_grpc).await
-            }
-            _ => Ok(refusal(Reason::Forbidden, is_grpc)),
+            _ if shared.unknown == Unknown::Pass && is_near => self.pass(authority, request).await,
+            _ => Err(refused(Reason::Forbidden)),
         }
     }
 
@@ -175,7 +171,6 @@ impl Outbound {
         &self,
         authority: Authority,
         mut request: Request<Incoming>,
-        is_grpc: bool,
     ) -> Result<Response<AnswerBody>, BoxError> {
         self.shared.correlate(&mut request);
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -187,8 +182,8 @@ impl Outbound {
         match sent {
             Ok(response) => Ok(response.map(|body| AnswerBody::Other { body })),
             Err(error) => match error.downcast_ref::<Barred>() {
-                Some(Barred::Address) => Ok(refusal(Reason::Forbidden, is_grpc)),
-                Some(Barred::Scheme) => Ok(refusal(Reason::BadRequest, is_grpc)),
+                Some(Barred::Address) => Err(refused(Reason::Forbidden)),
+                Some(Barred::Scheme) => Err(refused(Reason::BadRequest)),
                 None => Err(error),
             },
         }
@@ -244,24 +239,19 @@ fn strip_authority(uri: &mut Uri) {
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
 pin_project! {
     /// The answer to one request of the application.
     #[project = FutureProj]
     pub(crate) enum OutboundFuture {
         Service { #[pin] inner: outrigger::ResponseFuture, wanted: Option<Wanted> },
         Slow { inner: Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, BoxError>> + Send>> },
-        Ours { response: Option<Response<AnswerBody>> },
+        Refused { error: Option<BoxError> },
     }
 }
 
 impl OutboundFuture {
-    fn refused(reason: Reason, is_grpc: bool) -> Self {
-        Self::Ours { response: Some(refusal(reason, is_grpc)) }
+    fn refused(reason: Reason) -> Self {
+        Self::Refused { error: Some(refused(reason)) }
     }
 }
 
@@ -279,15 +269,15 @@ impl Future for OutboundFuture {
                     }
                     Poll::Ready(Ok(response.map(|body| AnswerBody::Service { body })))
                 }
-                Err(error) => Poll::Ready(match error.downcast_ref::<DestinationError>() {
-                    // A path that two readers could understand differently.
-                    Some(_) => Ok(refusal(Reason::BadRequest, false)),
-                    None => Err(error),
-                }),
+                // A path that two readers could understand differently.
+                Err(error) if error.is::<DestinationError>() => {
+                    Poll::Ready(Err(refused(Reason::BadRequest)))
+                }
+                Err(error) => Poll::Ready(Err(error)),
             },
             FutureProj::Slow { inner } => inner.as_mut().poll(cx),
-            FutureProj::Ours { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
+            FutureProj::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
         }
