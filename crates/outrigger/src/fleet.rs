@@ -231,7 +231,7 @@ impl Fleet {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<outrigger_core::BoxError>,
     {
-        Serve::new(Arc::clone(&self.inner)).run(listener, service, end).await
+        self.serve_shared(vec![Share::whole(listener)], service, end).await
     }
 
     /// As [`Fleet::serve_until`], on several runtimes that share a port: one registration, and one

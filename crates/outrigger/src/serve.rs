@@ -32,7 +32,7 @@ use health::Health;
 pub(crate) use health::Ready;
 use peer::WithPeer;
 pub use shares::Share;
-pub(crate) use shares::{Listens, Shares};
+pub(crate) use shares::Shares;
 
 /// The body of a request that is served: hyper's own, which breaks off where it becomes larger than
 /// the policy's `body_limit`.
@@ -117,14 +117,13 @@ impl Serve {
         Self { inner }
     }
 
-    pub(crate) async fn run<L, S, B>(
+    pub(crate) async fn run<S, B>(
         self,
-        listener: L,
+        shares: Shares,
         app: S,
         end: impl Future<Output = ()>,
     ) -> Result<Drained, ServeError>
     where
-        L: Listens,
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
@@ -132,7 +131,7 @@ impl Serve {
         B::Error: Into<BoxError>,
     {
         let parts = &self.inner.parts;
-        let local = listener.local().map_err(ServeError::Listener)?;
+        let local = shares.local().map_err(ServeError::Listener)?;
         let ready = Ready::new();
         let mut config = ServerConfig::default();
         config.drain = parts.drain;
@@ -164,7 +163,7 @@ impl Serve {
 
         let (stop, stopped) = watch::channel(false);
         let make = move |peer: &Peer| WithPeer::new(stack.clone(), peer.address.ip());
-        let server = listener.serve(Server::new(config), make, stopped);
+        let server = shares.serve(Server::new(config), make, stopped);
         let confirm = async {
             if let Some(registered) = &registered {
                 let settle = async {

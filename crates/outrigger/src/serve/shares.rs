@@ -1,9 +1,7 @@
 //! What a service is served on: one listener, or several with a runtime each.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -41,60 +39,31 @@ impl Share {
     }
 }
 
+impl Share {
+    /// A whole port, for the runtime that this is called on.
+    pub(crate) fn whole(listener: TcpListener) -> Self {
+        Self { listener, runtime: Handle::current() }
+    }
+}
+
 /// All shares of one port.
 #[derive(Debug)]
 pub(crate) struct Shares(pub(crate) Vec<Share>);
 
-/// Serving, to its end. Boxed, once: its type would name every connection's.
-pub(crate) type Serving = Pin<Box<dyn Future<Output = Drained> + Send>>;
-
-/// What a service is served on.
-pub(crate) trait Listens {
-    /// The address that it listens on.
-    fn local(&self) -> io::Result<SocketAddr>;
-
-    /// Serves until `stop` says so, or is gone.
-    fn serve<M, S, B>(self, server: Server, make: M, stop: watch::Receiver<bool>) -> Serving
-    where
-        M: Fn(&Peer) -> S + Clone + Send + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>;
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-impl Listens for TcpListener {
-    fn local(&self) -> io::Result<SocketAddr> {
-        self.local_addr()
-    }
-
-    fn serve<M, S, B>(self, server: Server, make: M, stop: watch::Receiver<bool>) -> Serving
-    where
-        M: Fn(&Peer) -> S + Clone + Send + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        Box::pin(server.serve(self, make, stopped(stop)))
-    }
-}
-
-impl Listens for Shares {
-    fn local(&self) -> io::Result<SocketAddr> {
+impl Shares {
+    /// The address that they listen on.
+    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
         let first = self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
         first.listener.local_addr()
     }
 
-    fn serve<M, S, B>(self, server: Server, make: M, stop: watch::Receiver<bool>) -> Serving
+    /// Serves until `stop` says so, or is gone. Dropped, it ends what runs on each of the runtimes.
+    pub(crate) async fn serve<M, S, B>(
+        self,
+        server: Server,
+        make: M,
+        stop: watch::Receiver<bool>,
+    ) -> Drained
     where
         M: Fn(&Peer) -> S + Clone + Send + Sync + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -104,24 +73,24 @@ impl Listens for Shares {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        // Dropped, the set ends what runs on each of the runtimes.
         let mut running = JoinSet::new();
         for Share { listener, runtime } in self.0 {
-            let served = server.clone().serve(listener, make.clone(), stopped(stop.clone()));
-            running.spawn_on(served, &runtime);
+            let mut stop = stop.clone();
+            let stopped = async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            running.spawn_on(server.clone().serve(listener, make.clone(), stopped), &runtime);
         }
-        Box::pin(async move {
-            let mut all = Drained::default();
-            while let Some(ended) = running.join_next().await {
-                match ended {
-                    Ok(drained) => {
-                        all.finished += drained.finished;
-                        all.cut += drained.cut;
-                    }
-                    Err(error) => tracing::error!(%error, "a share of the port is served no more"),
+        let mut all = Drained::default();
+        while let Some(ended) = running.join_next().await {
+            match ended {
+                Ok(drained) => {
+                    all.finished += drained.finished;
+                    all.cut += drained.cut;
                 }
+                Err(error) => tracing::error!(%error, "a share of the port is served no more"),
             }
-            all
-        })
+        }
+        all
     }
 }
