@@ -18,7 +18,7 @@ use outrigger::{Builder, Fleet, JoinError, Rules};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tower::service_fn;
 
 use schema::faults;
@@ -72,6 +72,8 @@ async fn events(fleet: &Fleet, until: &str) -> Vec<Value> {
 
 struct Running {
     end: Option<oneshot::Sender<()>>,
+    /// Told when a request that never ends has reached the application.
+    held: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -79,13 +81,19 @@ async fn serve(fleet: &Fleet, status: StatusCode) -> Running {
     let listener = TcpListener::bind(LOOPBACK).await.expect("a port");
     let (end, ended) = oneshot::channel::<()>();
     let serving = fleet.clone();
-    let app = service_fn(move |request: Request<outrigger::RequestBody>| async move {
-        if request.uri().path() == "/hold" {
-            std::future::pending::<()>().await;
+    let held = Arc::new(Notify::new());
+    let holds = Arc::clone(&held);
+    let app = service_fn(move |request: Request<outrigger::RequestBody>| {
+        let holds = Arc::clone(&holds);
+        async move {
+            if request.uri().path() == "/hold" {
+                holds.notify_one();
+                std::future::pending::<()>().await;
+            }
+            let mut response = Response::new(Full::new(Bytes::from_static(b"hello")));
+            *response.status_mut() = status;
+            Ok::<_, Infallible>(response)
         }
-        let mut response = Response::new(Full::new(Bytes::from_static(b"hello")));
-        *response.status_mut() = status;
-        Ok::<_, Infallible>(response)
     });
     let task = tokio::spawn(async move {
         let end = async {
@@ -94,7 +102,7 @@ async fn serve(fleet: &Fleet, status: StatusCode) -> Running {
         serving.serve_until(listener, app, end).await.expect("it serves");
     });
     fleet.registered().await;
-    Running { end: Some(end), task }
+    Running { end: Some(end), held, task }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,6 +175,8 @@ async fn state_readiness_and_events_are_what_is_described() {
     let inbound = served["listeners"]["inbound"].as_str().expect("an address");
     let mut held = TcpStream::connect(inbound).await.expect("it listens");
     held.write_all(b"GET /hold HTTP/1.1\r\nhost: inventory\r\n\r\n").await.expect("sent");
+    let begun = tokio::time::timeout(Duration::from_secs(5), running.held.notified());
+    begun.await.expect("it is in flight");
     let _ = running.end.take().expect("still there").send(());
     let draining = async {
         while json(&stock, "/readyz").await.1["reasons"][0]["code"] != "draining" {
