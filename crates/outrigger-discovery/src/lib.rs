@@ -9,6 +9,7 @@
 //! ```
 //! use outrigger_core::ServiceName;
 //! use outrigger_discovery::{Query, Resolver, StaticResolver};
+//! use std::net::SocketAddr;
 //! # use std::{pin::pin, task::{Context, Poll, Waker}, future::Future};
 //! # fn block_on<T>(f: impl Future<Output = T>) -> T {
 //! #     match pin!(f).poll(&mut Context::from_waker(Waker::noop())) {
@@ -16,7 +17,8 @@
 //! # }
 //!
 //! let inventory: ServiceName = "inventory".parse()?;
-//! let fixed = StaticResolver::new().with(inventory.clone(), ["127.0.0.1:9101".parse()?]);
+//! let address: SocketAddr = "127.0.0.1:9101".parse()?;
+//! let fixed = StaticResolver::new().with(inventory.clone(), [address]);
 //! let mut snapshots = fixed.watch(&Query::new(inventory));
 //! let snapshot = block_on(snapshots.next()).expect("a fixed set is known at once");
 //! assert_eq!(snapshot.instances.len(), 1);
