@@ -39,7 +39,8 @@ impl Hash for Key {
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The id is compared and not hashed: two ids at one address are rare.
+        // The id too: a map of keys that all collide grows without end when it is copied, and a
+        // registry may name any number of ids at one address.
         let address = self.0.address();
         match address.ip() {
             IpAddr::V4(ip) => state.write_u64(u64::from(u32::from(ip)) << 16),
@@ -51,6 +52,7 @@ impl Hash for KeyRef<'_> {
             }
         }
         state.write_u64(u64::from(address.port()));
+        state.write(self.0.instance().id.as_str().as_bytes());
     }
 }
 
@@ -81,9 +83,13 @@ impl BuildHasher for KeyHasher {
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
+        let (words, rest) = bytes.as_chunks();
+        for &word in words {
+            self.write_u64(u64::from_le_bytes(word));
         }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.write_u64(u64::from_le_bytes(last));
     }
 
     fn write_u64(&mut self, word: u64) {
@@ -95,5 +101,29 @@ impl Hasher for KeyHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use outrigger_core::Instance;
+
+    use super::*;
+
+    #[test]
+    fn a_thousand_ids_at_one_address_are_a_thousand_places() {
+        let at = "127.0.0.1:80".parse().expect("an address");
+        let hasher = KeyHasher::new();
+        let hashes: HashSet<u64> = (0..1_000)
+            .map(|number| {
+                let id = format!("stock-{number}").parse().expect("an id");
+                let instance = Instance::new(id, "stock".parse().expect("a name"), at);
+                hasher.hash_one(KeyRef(&Endpoint::new(Arc::new(instance), at)))
+            })
+            .collect();
+        assert!(hashes.len() > 990, "{} of 1000", hashes.len());
     }
 }

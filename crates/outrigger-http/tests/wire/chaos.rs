@@ -114,3 +114,26 @@ async fn chaos(seed: u64) {
     pool.retain(|_| false);
     until("every connection is closed", || server.open_connections() == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_ids_at_one_address_neither_hang_nor_grow_the_pool() {
+    let server = Scripted::start_with(|seen| step(&seen.path)).await.expect("a port");
+    let pool = pool(|_| {});
+    let endpoints: Vec<_> = (0..300)
+        .map(|number| {
+            let id = format!("stock-{number}").parse().expect("an id");
+            let name = "stock".parse().expect("a name");
+            let instance = outrigger_core::Instance::new(id, name, server.address());
+            outrigger_core::Endpoint::new(Arc::new(instance), server.address())
+        })
+        .collect();
+    let asking = async {
+        for endpoint in &endpoints {
+            get(&pool, endpoint, "/a").await.expect("answered");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("a map that ends");
+    assert_eq!(pool.stats().endpoints, 300);
+    pool.retain(|endpoint| *endpoint == endpoints[7]);
+    assert_eq!(pool.stats().endpoints, 1);
+}
