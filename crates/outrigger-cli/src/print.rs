@@ -22,6 +22,13 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(stderr().lock(), "{text}");
 }
 
+/// Prints a part of what whoever watches sees, as it is.
+pub(crate) fn part(text: &str) {
+    let mut err = stderr().lock();
+    let _ = err.write_all(text.as_bytes());
+    let _ = err.flush();
+}
+
 /// Prints why it did not work, with each cause on a line of its own.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut text = format!("{}: {error}", Paint::of(&stderr()).bad("error"));

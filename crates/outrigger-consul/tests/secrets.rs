@@ -11,7 +11,7 @@ use std::time::Duration;
 use fake::{Act, Fake, Question, answer, instances, ok};
 use outrigger_consul::{BasicAuth, Consul, Token, TokenSource};
 use outrigger_discovery::{Query, Registrar, Registration, Resolver};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -31,7 +31,7 @@ async fn no_token_and_no_password_comes_out_anywhere() {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("trace"))
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .init();
     let fake = Fake::start(|question: &Question| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::http::StatusCode;
+use http::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::board::{Board, Tally};

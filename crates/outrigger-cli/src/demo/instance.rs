@@ -10,7 +10,7 @@ use outrigger::Fleet;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::services::{self, Knobs, Role};
+use super::services::{Knobs, Role, Service};
 
 /// How an instance ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +113,9 @@ fn live<J: Join>(
                 return;
             }
         };
-        let router = services::router(role, name, fleet.clone(), knobs);
+        let service = Service::new(role, name, fleet.clone(), knobs);
         let (drain, draining) = oneshot::channel::<()>();
-        let serving = fleet.serve_until(listener, router, async {
+        let serving = fleet.serve_until(listener, service, async {
             // An end that comes by the sender being dropped is an end in order too.
             let _ = draining.await;
         });

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::board::Board;
 use super::report::{ChapterReport, Report};
-use super::services::{self, Knobs, Role};
+use super::services::{Knobs, Role, Service};
 use super::{load, policies};
 use crate::cli::DemoArgs;
 use crate::{Exit, clock, print};
@@ -46,8 +46,8 @@ pub(crate) async fn run(role: Role) -> Result<Exit> {
         |_| format!("{}-{}", role.as_str(), address.port()),
         |host| format!("{}-{host}", role.as_str()),
     );
-    let router = services::router(role, &name, fleet.clone(), Arc::new(Knobs::default()));
-    fleet.serve(listener, router).await?;
+    let service = Service::new(role, &name, fleet.clone(), Arc::new(Knobs::default()));
+    fleet.serve(listener, service).await?;
     providing.abort();
     fleet.shutdown(Duration::from_secs(5)).await;
     Ok(Exit::Done)

@@ -2,19 +2,21 @@
 //!
 //! Routes and shapes are those of `docs/contract.md`.
 
+use std::convert::Infallible;
 use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use outrigger::Fleet;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use outrigger::{Body, Fleet, RequestBody};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+type Response = http::Response<Body>;
 
 /// One of the demo fleet's services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,29 +84,106 @@ pub(crate) const fn is_planted(id: u64) -> bool {
     id % 10 == 7
 }
 
+/// One instance of a service, as `instance` serves it.
 #[derive(Clone, Debug)]
-struct Service {
+pub(crate) struct Service {
     role: Role,
     instance: Arc<str>,
     fleet: Fleet,
     knobs: Arc<Knobs>,
 }
 
-/// The routes of a service, as `instance` serves them.
-pub(crate) fn router(role: Role, instance: &str, fleet: Fleet, knobs: Arc<Knobs>) -> Router {
-    let service = Service { role, instance: instance.into(), fleet, knobs };
-    let routes = match role {
-        Role::Storefront => Router::new().route("/checkout/{id}", get(checkout)),
-        Role::Orders => {
-            Router::new().route("/orders/{id}", get(order)).route("/orders", post(place))
+impl tower_service::Service<Request<RequestBody>> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.serve(request).await) })
+    }
+}
+
+/// What a path asks for, whatever the method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Checkout(u64),
+    Order(u64),
+    Place,
+    Stock(u64),
+    Price(u64),
+    Chaos,
+}
+
+impl Route {
+    /// What `path` is with a service of this role; an error where the number in it is none.
+    fn of(role: Role, path: &str) -> Option<Result<Self, std::num::ParseIntError>> {
+        let numbered: (&str, fn(u64) -> Self) = match (role, path) {
+            (_, "/chaos") => return Some(Ok(Self::Chaos)),
+            (Role::Orders, "/orders") => return Some(Ok(Self::Place)),
+            (Role::Storefront, _) => ("/checkout/", Self::Checkout),
+            (Role::Orders, _) => ("/orders/", Self::Order),
+            (Role::Inventory, _) => ("/stock/", Self::Stock),
+            (Role::Pricing, _) => ("/price/", Self::Price),
+        };
+        let id = path.strip_prefix(numbered.0).filter(|id| !id.is_empty() && !id.contains('/'))?;
+        Some(id.parse().map(numbered.1))
+    }
+
+    const fn method(self) -> Method {
+        match self {
+            Self::Place | Self::Chaos => Method::POST,
+            _ => Method::GET,
         }
-        Role::Inventory => Router::new().route("/stock/{id}", get(stock)),
-        Role::Pricing => Router::new().route("/price/{id}", get(price)),
-    };
-    routes.route("/chaos", post(chaos)).with_state(service)
+    }
 }
 
 impl Service {
+    pub(crate) fn new(role: Role, instance: &str, fleet: Fleet, knobs: Arc<Knobs>) -> Self {
+        Self { role, instance: instance.into(), fleet, knobs }
+    }
+
+    async fn serve(&self, request: Request<RequestBody>) -> Response {
+        let route = match Route::of(self.role, request.uri().path()) {
+            Some(Ok(route)) => route,
+            Some(Err(error)) => return self.refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+            None => return self.refusal(StatusCode::NOT_FOUND, "there is nothing here"),
+        };
+        let (method, allowed) = (request.method(), route.method());
+        if *method != allowed && !(*method == Method::HEAD && allowed == Method::GET) {
+            let why = format!("{allowed} is allowed");
+            let mut response = self.refusal(StatusCode::METHOD_NOT_ALLOWED, &why);
+            if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            return response;
+        }
+        // What goes wrong can be ended while it does.
+        if route != Route::Chaos
+            && let Err(status) = self.knobs.obey().await
+        {
+            return self.refusal(status, "told to fail");
+        }
+        match route {
+            Route::Chaos => self.chaos(request.into_body()).await,
+            Route::Checkout(id) => self.checkout(id).await,
+            Route::Order(id) => self.order(id).await,
+            Route::Place => self.place().await,
+            Route::Stock(id) => self.stock(id, request.headers()),
+            Route::Price(id) => {
+                self.answer(StatusCode::OK, json!({ "id": id, "cents": 100 + id % 900 }))
+            }
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, why: &str) -> Response {
+        self.answer(status, json!({ "error": why }))
+    }
+
     fn answer(&self, status: StatusCode, mut body: Value) -> Response {
         if let Some(object) = body.as_object_mut() {
             object.insert("served_by".to_owned(), json!(*self.instance));
@@ -114,7 +193,10 @@ impl Service {
 
     /// An answer whose body is as given, and whose head names the instance.
     fn signed(&self, status: StatusCode, body: &Value) -> Response {
-        let mut response = (status, Json(body)).into_response();
+        let mut response = Response::new(body.to_string().into());
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
         if let Ok(value) = HeaderValue::from_str(&self.instance) {
             response.headers_mut().insert("x-served-by", value);
         }
@@ -148,6 +230,79 @@ impl Service {
         let body = response.into_body().json().await;
         Ok((body.map_err(|error| Broken::from_error(&error))?, headers))
     }
+
+    async fn checkout(&self, id: u64) -> Response {
+        match self.fetch(&format!("http://orders/orders/{id}")).await {
+            Ok(order) => self.answer(StatusCode::OK, json!({ "order": order })),
+            Err(below) => self.broken(&below),
+        }
+    }
+
+    async fn order(&self, id: u64) -> Response {
+        let (stock_url, price_url) =
+            (format!("http://inventory/stock/{id}"), format!("http://pricing/price/{id}"));
+        let (stock, price) = tokio::join!(self.fetch_whole(&stock_url), self.fetch(&price_url));
+        match stock {
+            // An order without a price is worth more to the visitor than no order: "ask at the desk".
+            Ok((mut stock, headers)) => {
+                let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
+                if let (Some(stock), Some(under)) = (stock.as_object_mut(), told(UNDER)) {
+                    stock.insert("answered_under".to_owned(), json!(under));
+                    stock.insert("served_by".to_owned(), json!(told("x-served-by")));
+                }
+                self.answer(
+                    StatusCode::OK,
+                    json!({ "id": id, "stock": stock, "price": price.unwrap_or(Value::Null) }),
+                )
+            }
+            Err(below) => self.broken(&below),
+        }
+    }
+
+    async fn place(&self) -> Response {
+        match self.fetch("http://inventory/stock/1").await {
+            Ok(_) => self.answer(StatusCode::CREATED, json!({ "id": fastrand::u32(..) })),
+            Err(below) => self.broken(&below),
+        }
+    }
+
+    fn stock(&self, id: u64, headers: &HeaderMap) -> Response {
+        let planted = self.knobs.plants.load(Ordering::Relaxed) && is_planted(id);
+        let on_hand = id % 97 + u64::from(planted);
+        match headers.get(UNDER).and_then(|value| value.to_str().ok()) {
+            None => self.answer(StatusCode::OK, json!({ "id": id, "on_hand": on_hand })),
+            // Bodies that are compared do not name who made them; the head does.
+            Some(under) => {
+                let body = json!({ "id": id, "on_hand": on_hand, "asked_under": under });
+                self.signed(StatusCode::OK, &body)
+            }
+        }
+    }
+
+    /// What goes wrong from now on, as the body says.
+    async fn chaos(&self, body: RequestBody) -> Response {
+        let chaos: Chaos = match Limited::new(body, CHAOS_LEN).collect().await {
+            Ok(body) => match serde_json::from_slice(&body.to_bytes()) {
+                Ok(chaos) => chaos,
+                Err(error) => return self.refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+            },
+            Err(error) => return self.refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let status = match chaos.status.map(StatusCode::from_u16) {
+            None => None,
+            Some(Ok(status)) => Some(status),
+            Some(Err(_)) => {
+                return self.refusal(StatusCode::BAD_REQUEST, "status: 100 to 999 are allowed");
+            }
+        };
+        self.knobs.set_delay(Duration::from_millis(chaos.delay_ms.unwrap_or(0)));
+        self.knobs.set_status(status);
+        let role = self.role.as_str();
+        self.answer(
+            StatusCode::OK,
+            json!({ "service": role, "delay_ms": chaos.delay_ms, "status": chaos.status }),
+        )
+    }
 }
 
 /// Why something below gave no answer.
@@ -171,77 +326,6 @@ impl Broken {
     }
 }
 
-async fn checkout(State(service): State<Service>, Path(id): Path<u64>) -> Response {
-    if let Err(status) = service.knobs.obey().await {
-        return service.answer(status, json!({ "error": "told to fail" }));
-    }
-    match service.fetch(&format!("http://orders/orders/{id}")).await {
-        Ok(order) => service.answer(StatusCode::OK, json!({ "order": order })),
-        Err(below) => service.broken(&below),
-    }
-}
-
-async fn order(State(service): State<Service>, Path(id): Path<u64>) -> Response {
-    if let Err(status) = service.knobs.obey().await {
-        return service.answer(status, json!({ "error": "told to fail" }));
-    }
-    let (stock_url, price_url) =
-        (format!("http://inventory/stock/{id}"), format!("http://pricing/price/{id}"));
-    let (stock, price) = tokio::join!(service.fetch_whole(&stock_url), service.fetch(&price_url));
-    match stock {
-        // An order without a price is worth more to the visitor than no order: "ask at the desk".
-        Ok((mut stock, headers)) => {
-            let told = |name| headers.get(name).and_then(|value| value.to_str().ok());
-            if let (Some(stock), Some(under)) = (stock.as_object_mut(), told(UNDER)) {
-                stock.insert("answered_under".to_owned(), json!(under));
-                stock.insert("served_by".to_owned(), json!(told("x-served-by")));
-            }
-            service.answer(
-                StatusCode::OK,
-                json!({ "id": id, "stock": stock, "price": price.unwrap_or(Value::Null) }),
-            )
-        }
-        Err(below) => service.broken(&below),
-    }
-}
-
-async fn place(State(service): State<Service>) -> Response {
-    if let Err(status) = service.knobs.obey().await {
-        return service.answer(status, json!({ "error": "told to fail" }));
-    }
-    match service.fetch("http://inventory/stock/1").await {
-        Ok(_) => service.answer(StatusCode::CREATED, json!({ "id": fastrand::u32(..) })),
-        Err(below) => service.broken(&below),
-    }
-}
-
-async fn stock(
-    State(service): State<Service>,
-    Path(id): Path<u64>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(status) = service.knobs.obey().await {
-        return service.answer(status, json!({ "error": "told to fail" }));
-    }
-    let planted = service.knobs.plants.load(Ordering::Relaxed) && is_planted(id);
-    let on_hand = id % 97 + u64::from(planted);
-    match headers.get(UNDER).and_then(|value| value.to_str().ok()) {
-        None => service.answer(StatusCode::OK, json!({ "id": id, "on_hand": on_hand })),
-        // Bodies that are compared do not name who made them; the head does.
-        Some(under) => {
-            let body = json!({ "id": id, "on_hand": on_hand, "asked_under": under });
-            service.signed(StatusCode::OK, &body)
-        }
-    }
-}
-
-async fn price(State(service): State<Service>, Path(id): Path<u64>) -> Response {
-    match service.knobs.obey().await {
-        Ok(()) => service.answer(StatusCode::OK, json!({ "id": id, "cents": 100 + id % 900 })),
-        Err(status) => service.answer(status, json!({ "error": "told to fail" })),
-    }
-}
-
 /// What `POST /chaos` takes: both optional, absent means honest.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,20 +334,22 @@ struct Chaos {
     status: Option<u16>,
 }
 
-async fn chaos(State(service): State<Service>, Json(chaos): Json<Chaos>) -> Response {
-    let status = match chaos.status.map(StatusCode::from_u16) {
-        None => None,
-        Some(Ok(status)) => Some(status),
-        Some(Err(_)) => {
-            let why = "status: 100 to 999 are allowed";
-            return service.answer(StatusCode::BAD_REQUEST, json!({ "error": why }));
+/// The longest body that `POST /chaos` reads.
+const CHAOS_LEN: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_its_own_routes_and_no_other() {
+        assert_eq!(Route::of(Role::Inventory, "/stock/7"), Some(Ok(Route::Stock(7))));
+        assert_eq!(Route::of(Role::Orders, "/orders"), Some(Ok(Route::Place)));
+        assert_eq!(Route::of(Role::Orders, "/orders/7"), Some(Ok(Route::Order(7))));
+        assert_eq!(Route::of(Role::Pricing, "/chaos"), Some(Ok(Route::Chaos)));
+        for path in ["/", "/stock", "/stock/", "/stock/7/", "/stock/7/8", "/orders/7"] {
+            assert_eq!(Route::of(Role::Inventory, path), None, "{path}");
         }
-    };
-    service.knobs.set_delay(Duration::from_millis(chaos.delay_ms.unwrap_or(0)));
-    service.knobs.set_status(status);
-    let role = service.role.as_str();
-    service.answer(
-        StatusCode::OK,
-        json!({ "service": role, "delay_ms": chaos.delay_ms, "status": chaos.status }),
-    )
+        assert!(matches!(Route::of(Role::Inventory, "/stock/many"), Some(Err(_))));
+    }
 }
