@@ -117,6 +117,11 @@ impl Service<Request<Incoming>> for Outbound {
             strip_authority(request.uri_mut());
             return self.send(only.clone(), request);
         }
+        // Nearly all of them: a name that was called before.
+        let known = host(&request).and_then(|host| self.shared.client.known_service(host));
+        if let Some(service) = known {
+            return self.send(service, request);
+        }
         let Some(authority) = authority(&request) else {
             return OutboundFuture::refused(Reason::BadRequest);
         };
@@ -195,11 +200,21 @@ impl Shared {
     /// and retries.
     fn correlate<B>(&self, request: &mut Request<B>) {
         let headers = request.headers_mut();
-        // What is for us goes no further.
-        headers.remove(PROXY_AUTHORIZATION);
+        // One look at each name is cheaper than to hash those that are hardly ever there.
+        let (mut is_for_us, mut has_id) = (false, false);
+        for name in headers.keys() {
+            is_for_us |= *name == PROXY_AUTHORIZATION;
+            has_id |= *name == REQUEST_ID;
+        }
+        if is_for_us {
+            // What is for us goes no further.
+            headers.remove(PROXY_AUTHORIZATION);
+        }
         let found = self.telemetry.propagators().extract(headers);
         let known = if found.parent.is_valid() {
             self.correlation.of_trace(found.parent)
+        } else if !has_id {
+            None
         } else {
             let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
             id.and_then(|id| self.correlation.of_id(id))
@@ -214,6 +229,21 @@ impl Shared {
             context.trace = known.trace;
         }
         request.extensions_mut().insert(context);
+    }
+}
+
+/// The name in [`authority`], borrowed; `None` for what has more parts than a name and a port.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut hosts = request.headers().get_all(HOST).iter();
+            hosts.next().filter(|_| hosts.next().is_none())?.to_str().ok()?
+        }
+    };
+    match authority.split_once(':') {
+        None => Some(authority),
+        Some((host, port)) => port.bytes().all(|byte| byte.is_ascii_digit()).then_some(host),
     }
 }
 
