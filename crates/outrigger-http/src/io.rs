@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 mod socket;
+mod stream;
 
 pub(crate) use socket::Socket;
+pub(crate) use stream::Stream;
 
 /// What is seen on a connection from outside of hyper.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use outrigger_breaker::Breaker;
 use outrigger_core::{
     BoxError, Call, CircuitState, Dispatch, Observers, PolicyVersion, RouteName, ServiceName,
 };
-use outrigger_http::{OutboundBody, Pool};
+use outrigger_http::Pool;
 use outrigger_limit::{BoundConfig, ConcurrencyLimit};
 use outrigger_policy::{Plan, RoutePlan};
 use outrigger_retry::{Budget, HedgeRule, RetryRule};
@@ -30,7 +30,7 @@ use outrigger_tower::{
     StampLayer, TimeoutLayer, WithContext,
 };
 use pin_project_lite::pin_project;
-use tower::util::{BoxCloneSyncService, MapResponseLayer};
+use tower::util::{BoxCloneSyncService, MapRequestLayer, MapResponseLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -39,7 +39,7 @@ use crate::table::Pools;
 use crate::{Body, Rules};
 
 /// One try of a call that may be hedged: pick, capacity, its timeout, headers, the wire.
-type Try<B> = Balance<LimitConcurrency<PerTryTimeout<Stamp<TryTrace<Pool<B>>>>>>;
+type Try = Balance<LimitConcurrency<PerTryTimeout<Stamp<Wire>>>>;
 /// The way of a call under rules that most services have: one future, and not one box on it.
 type Plain = WithContext<ClientTrace<Fused<Wire, Body, WireBody>>>;
 /// What sends a request: the span of the try, then the pool.
@@ -258,7 +258,7 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
     let is_rich =
         rules.hedge.is_some() || fallback.is_some() || with.plan.is_some_and(extras::is_rich);
     if !is_rich {
-        let wire = with.telemetry.try_layer().layer(with.pools.plain());
+        let wire = with.telemetry.try_layer().layer(with.pools.pool());
         let fused = FusedLayer::new(parts).layer(wire);
         return Ok(match split {
             None => Stack::Plain(outside(&with, fused)),
@@ -267,7 +267,7 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
     }
     let tries = match &rules.hedge {
         None => {
-            let wire = with.telemetry.try_layer().layer(with.pools.plain());
+            let wire = with.telemetry.try_layer().layer(with.pools.pool());
             boxed(parts.retry.layer(one_try(&parts, parts.capacity.clone(), wire, service)))
         }
         Some(config) => {
@@ -279,9 +279,10 @@ pub(crate) fn build(rules: &Rules, mut with: Ingredients<'_>) -> Result<Stack, B
                 // A retry rule that is off counts nothing.
                 hedge = hedge.within_retry();
             }
-            let wire = with.telemetry.try_layer().layer(with.pools.hedged());
+            let wire = with.telemetry.try_layer().layer(with.pools.pool());
             let one = one_try(&parts, parts.capacity.clone(), wire, service);
-            boxed(parts.retry.layer(hedge.layer(one)))
+            let once = MapRequestLayer::new(|call: Call<Request<_>>| call.map(sent_once));
+            boxed(parts.retry.layer(hedge.layer(once.layer(one))))
         }
     };
     let tries = match &parts.circuit {
@@ -312,19 +313,24 @@ fn balance(with: &mut Ingredients<'_>) -> BalanceLayer {
 }
 
 /// One try from layers, for what goes between it and the retries.
-fn one_try<B>(
+fn one_try(
     rules: &FusedRules,
     capacity: Option<ConcurrencyLayer>,
-    wire: TryTrace<Pool<B>>,
+    wire: Wire,
     service: &ServiceName,
-) -> Try<B>
-where
-    B: OutboundBody,
-{
+) -> Try {
     let capacity = capacity
         .unwrap_or_else(|| ConcurrencyLayer::new(service.clone(), ConcurrencyLimit::new(u32::MAX)));
     let wire = rules.per_try.layer(rules.stamp.layer(wire));
     rules.balance.layer(capacity.layer(wire))
+}
+
+/// A request whose body somebody else has kept, as the one kind of request that goes to the wire.
+fn sent_once<B>(request: Request<B>) -> Request<ReplayBody<Body>>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    request.map(|body| ReplayBody::once(Body::new(body)))
 }
 
 /// What stands outside of every rule: context and the span of the call.

@@ -13,7 +13,7 @@ use super::handshake::{handshake_http1, handshake_http2};
 use super::multiplexed::Multiplexed;
 use super::single::Single;
 use super::{OutboundBody, may_be_http2, sweep};
-use crate::io::{Probed, Socket, Wire};
+use crate::io::{Probed, Socket, Stream, Wire};
 
 /// Opens a connection and gives it to whoever waits for one, or tells them why not.
 pub(crate) async fn dial<B: OutboundBody>(dialing: Dialing<B>) {
@@ -72,15 +72,13 @@ async fn open<B: OutboundBody>(home: &Arc<EndpointPool<B>>) -> Result<Opened<B>,
     let protocol = home.protocol();
     let wire = Arc::new(Wire::new());
     let tcp = Probed::new(socket, Arc::clone(&wire), !may_be_http2(protocol));
-    if !protocol.is_tls() {
-        return if protocol.is_http2_only() {
-            Ok(Opened::Multiplexed(handshake_http2(tcp, wire, &runtime, home).await?))
-        } else {
-            Ok(Opened::Single(handshake_http1(tcp, wire, most, &runtime).await?))
-        };
-    }
-    let tls = home.common.tls.as_ref().ok_or(DialError::NoTls)?;
-    let (stream, is_http2) = tls.connect(home.endpoint(), tcp).await?;
+    let (stream, is_http2) = if protocol.is_tls() {
+        let tls = home.common.tls.as_ref().ok_or(DialError::NoTls)?;
+        let (stream, is_http2) = tls.connect(home.endpoint(), tcp).await?;
+        (Stream::other(stream), is_http2)
+    } else {
+        (Stream::Plain(tcp), protocol.is_http2_only())
+    };
     if is_http2 {
         Ok(Opened::Multiplexed(handshake_http2(stream, wire, &runtime, home).await?))
     } else {

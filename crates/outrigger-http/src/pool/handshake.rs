@@ -10,7 +10,6 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use outrigger_core::BoxError;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -19,18 +18,15 @@ use super::endpoint::EndpointPool;
 use super::multiplexed::Multiplexed;
 use super::request_body::RequestBody;
 use super::single::Single;
-use crate::io::{Tap, Wire};
+use crate::io::{Probed, Stream, Tap, Wire};
 
 /// Starts HTTP/1.1 on a stream.
-pub(crate) async fn handshake_http1<B: OutboundBody, T>(
-    stream: T,
+pub(crate) async fn handshake_http1<B: OutboundBody>(
+    stream: Stream<Probed>,
     wire: Arc<Wire>,
     max_head_bytes: u32,
     runtime: &Handle,
-) -> Result<Box<Single<B>>, hyper::Error>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) -> Result<Box<Single<B>>, hyper::Error> {
     let tap = TokioIo::new(Tap::new(stream, Arc::clone(&wire)));
     let (send, connection) =
         http1::Builder::new().max_buf_size(max_head_bytes as usize).handshake(tap).await?;
@@ -39,15 +35,12 @@ where
 
 /// Starts HTTP/2 on a stream, and waits for the endpoint's settings: only then is it known that it
 /// speaks HTTP/2 at all, and how many streams it allows.
-pub(crate) async fn handshake_http2<B: OutboundBody, T>(
-    stream: T,
+pub(crate) async fn handshake_http2<B: OutboundBody>(
+    stream: Stream<Probed>,
     wire: Arc<Wire>,
     runtime: &Handle,
     home: &Arc<EndpointPool<B>>,
-) -> Result<Arc<Multiplexed<B>>, BoxError>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+) -> Result<Arc<Multiplexed<B>>, BoxError> {
     let tap = TokioIo::new(Tap::new(stream, Arc::clone(&wire)));
     let (tell, heard) = oneshot::channel();
     let ears = Ears(Arc::new(Mutex::new(Some((Arc::clone(&wire), tell)))));
@@ -121,27 +114,19 @@ impl<F: Future<Output = ()>> Future for Reading<F> {
 
 pin_project_lite::pin_project! {
     /// Takes requests for an HTTP/2 connection, and follows what the endpoint allows.
-    struct Driver<T, B>
+    struct Driver<B>
     where
         B: OutboundBody,
-        T: AsyncRead,
-        T: AsyncWrite,
-        T: Send,
-        T: Unpin,
-        T: 'static,
     {
         #[pin]
-        connection: http2::Connection<TokioIo<Tap<T>>, RequestBody<B>, Ears>,
+        connection: http2::Connection<TokioIo<Tap<Stream<Probed>>>, RequestBody<B>, Ears>,
         allowed: Arc<AtomicUsize>,
         heard: Option<oneshot::Receiver<()>>,
         tell: Option<oneshot::Sender<Result<(), hyper::Error>>>,
     }
 }
 
-impl<T, B: OutboundBody> Future for Driver<T, B>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+impl<B: OutboundBody> Future for Driver<B> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -27,6 +27,7 @@ use super::sniff::{Rewound, sniff};
 use super::watchdog::Watchdog;
 use super::{Peer, Tls};
 use crate::ServerConfig;
+use crate::io::Stream;
 
 /// What all connections have in common.
 pub(crate) struct Shared<M> {
@@ -60,8 +61,8 @@ pub(crate) async fn serve<M, S, B>(
     let hello = async {
         match &shared.tls {
             None => {
-                let (stream, is_http2) = sniff(tcp).await?;
-                Ok((Stream::Plain(stream), is_http2))
+                let (stream, is_http2) = sniff(Stream::Plain(tcp)).await?;
+                Ok((stream, is_http2))
             }
             Some(Tls(acceptor)) => {
                 let stream = Box::pin(acceptor.accept(tcp)).await?;
@@ -74,11 +75,11 @@ pub(crate) async fn serve<M, S, B>(
                     .map(|certificate| certificate.clone().into_owned())
                     .collect();
                 let alpn = session.alpn_protocol().map(|protocol| protocol == b"h2");
-                let (stream, is_http2) = match alpn {
-                    Some(is_http2) => (Rewound::untouched(stream), is_http2),
-                    None => sniff(stream).await?,
-                };
-                Ok((Stream::Tls(Box::new(stream)), is_http2))
+                let stream = Stream::other(stream);
+                match alpn {
+                    Some(is_http2) => Ok((Rewound::untouched(stream), is_http2)),
+                    None => sniff(stream).await,
+                }
             }
         }
     };
@@ -98,19 +99,7 @@ pub(crate) async fn serve<M, S, B>(
     };
     let service = (shared.make)(&peer);
     // Boxed: a peer that has said nothing yet is not to pay for what it may say.
-    match stream {
-        Stream::Plain(stream) => {
-            Box::pin(run(&shared.config, stream, is_http2, service, draining)).await;
-        }
-        Stream::Tls(stream) => {
-            Box::pin(run(&shared.config, *stream, is_http2, service, draining)).await;
-        }
-    }
-}
-
-enum Stream {
-    Plain(Rewound<TcpStream>),
-    Tls(Box<Rewound<tokio_rustls::server::TlsStream<TcpStream>>>),
+    Box::pin(run(&shared.config, stream, is_http2, service, draining)).await;
 }
 
 /// Serves one connection that is there already, of which nothing has been read.
@@ -129,21 +118,20 @@ pub(crate) async fn serve_stream<T, S, B>(
     B::Error: Into<BoxError>,
 {
     let hello = tokio::select! {
-        hello = timeout(config.header_timeout, sniff(stream)) => hello,
+        hello = timeout(config.header_timeout, sniff(Stream::other(stream))) => hello,
         _ = draining.wait_for(|draining| *draining) => return,
     };
     let Ok(Ok((stream, is_http2))) = hello else { return };
     run(config, stream, is_http2, service, draining).await;
 }
 
-async fn run<T, S, B>(
+async fn run<S, B>(
     config: &ServerConfig,
-    stream: T,
+    stream: Rewound<Stream<TcpStream>>,
     is_http2: bool,
     service: S,
     draining: watch::Receiver<bool>,
 ) where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
@@ -264,6 +252,7 @@ mod tests {
             tokio::task::yield_now().await;
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
         });
+        let server = Rewound::untouched(Stream::other(server));
         run(&ServerConfig::default(), server, false, service, draining).await;
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("a text");
@@ -284,6 +273,7 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"served"))))
         });
         let config = ServerConfig::default();
+        let server = Rewound::untouched(Stream::other(server));
         let running = run(&config, server, true, service, draining);
         let limit = config.idle_timeout * 2 + config.header_timeout;
         assert!(timeout(limit, running).await.is_ok(), "its place is free again");

@@ -3,10 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Request;
-use http_body_util::Empty;
-use outrigger::Fleet;
+use outrigger::{Body, Fleet};
 use outrigger::core::{Context, Dispatch, Endpoint, Instance, Protocol, ServiceName, Status};
 use outrigger::http::{OutboundBody, Pool, PoolConfig};
 use outrigger::tower::clock;
@@ -81,11 +79,11 @@ impl Application {
     }
 
     /// Whether it is well, and if not, why.
-    async fn ask(&self, path: Option<&str>, pool: &mut Pool<Empty<Bytes>>) -> Result<(), String> {
+    async fn ask(&self, path: Option<&str>, pool: &mut Pool<Body>) -> Result<(), String> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let asking = async {
             let Some(path) = path else { return self.connect().await };
-            let request = Request::get(path).body(Empty::new());
+            let request = Request::get(path).body(Body::empty());
             let request = request.map_err(|error| error.to_string())?;
             let context = Context::new(clock::now());
             let dispatch = Dispatch { context, endpoint: self.endpoint(false), request };

@@ -113,7 +113,8 @@ fn lock<B>(shared: &Mutex<Recording<B>>) -> MutexGuard<'_, Recording<B>> {
 
 impl<B> ReplayBody<B> {
     /// A body that is sent once.
-    pub(crate) const fn once(body: B) -> Self {
+    #[must_use]
+    pub const fn once(body: B) -> Self {
         Self(Inner::Once(body))
     }
 }

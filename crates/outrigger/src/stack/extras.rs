@@ -15,7 +15,7 @@ use outrigger_tower::{
 use tower::util::{MapRequestLayer, option_layer};
 use tower_layer::Layer;
 
-use super::{Ingredients, RichTries, boxed, one_try};
+use super::{Ingredients, RichTries, boxed, one_try, sent_once};
 use crate::Body;
 use crate::table::hash_on;
 
@@ -108,9 +108,10 @@ fn mirror(parts: &FusedRules, with: &Ingredients<'_>) -> Option<MirrorLayer> {
         .with_subset(Some(subset))
         .with_body_limit(mirror.body_limit)
         .with_compare(compare);
-    let wire = with.telemetry.try_layer().layer(with.pools.mirrored());
+    let wire = with.telemetry.try_layer().layer(with.pools.pool());
     // Copies have a bound of their own: they take nothing of what requests may use.
-    let target = Elsewhere::new(one_try(parts, None, wire, with.service));
+    let one = one_try(parts, None, wire, with.service);
+    let target = Elsewhere::new(MapRequestLayer::new(sent_once).layer(one));
     let layer = MirrorLayer::new(with.service.clone(), rule, target, Arc::clone(seen));
     Some(layer.with_observers(with.observers.clone()))
 }
