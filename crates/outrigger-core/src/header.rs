@@ -1,6 +1,6 @@
 //! The names of the headers that services exchange; `docs/contract.md` tells other languages.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
 /// Who calls: the name of the calling service.
 pub const CALLER: HeaderName = HeaderName::from_static("x-outrigger-caller");
@@ -42,3 +42,36 @@ pub const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit
 pub const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 /// Seconds until there are more.
 pub const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// Whether a request or an answer is gRPC's: its content type is `application/grpc`, alone or with
+/// `+proto` and the like.
+///
+/// gRPC-Web is HTTP, and ends with its body: `application/grpc-web` is not meant.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';' | b' ', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_content_type_and_grpc_web_is_none() {
+        for (kind, wanted) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc; charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let value = http::HeaderValue::from_static(kind);
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, value)]);
+            assert_eq!(is_grpc(&headers), wanted, "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+}

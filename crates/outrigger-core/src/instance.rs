@@ -105,6 +105,15 @@ impl Protocol {
         matches!(self, Self::Https | Self::Grpcs)
     }
 
+    /// The same behind TLS.
+    #[must_use]
+    pub const fn over_tls(self) -> Self {
+        match self {
+            Self::Http | Self::H2c | Self::Https => Self::Https,
+            Self::Grpc | Self::Grpcs => Self::Grpcs,
+        }
+    }
+
     /// Whether the connection starts with HTTP/2 at once (in the clear) or must agree on it (TLS).
     #[must_use]
     pub const fn is_http2_only(self) -> bool {

@@ -57,6 +57,6 @@ pub use config::{ConfigError, PoolConfig, ServerConfig};
 pub use hygiene::Arrival;
 pub use pool::{OutboundBody, Pool, PoolBody, PoolStats, ResponseFuture};
 pub use server::{Drained, Peer, Server};
-pub use tls::{ClientTls, TlsError};
+pub use tls::{ClientTls, ServerTls, TlsError};
 pub use tunnel::{Carried, TunnelConfig, TunnelEnd, tunnel};
 pub use upgrade::{Accepted, Asked, NotConnected, Tunnel, UpgradeError, Upgrades, Wanted};

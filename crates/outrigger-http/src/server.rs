@@ -6,6 +6,7 @@ mod check;
 mod connection;
 mod frames;
 mod gate;
+mod plain;
 mod refused;
 mod request;
 mod sniff;
@@ -26,11 +27,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::ServerConfig;
-use crate::tls::{TlsError, server_config};
+use crate::tls::{ServerTls, TlsError};
 
 /// Accepts connections and serves HTTP on them.
 ///
@@ -38,17 +38,7 @@ use crate::tls::{TlsError, server_config};
 #[derive(Clone, Debug, Default)]
 pub struct Server {
     config: ServerConfig,
-    tls: Option<Tls>,
-}
-
-#[derive(Clone)]
-struct Tls(TlsAcceptor);
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The configuration holds a private key.
-        f.write_str("Tls")
-    }
+    tls: Option<ServerTls>,
 }
 
 /// Who is at the other end of a connection.
@@ -82,11 +72,11 @@ impl Server {
         Self { config: config.clamped(), tls: None }
     }
 
-    /// Speaks TLS only, with a ready configuration. Its ALPN list decides whether HTTP/2 is
-    /// offered.
+    /// Speaks TLS only, as told or with a ready configuration. Whoever speaks HTTP in the clear is
+    /// told so and closed.
     #[must_use]
-    pub fn with_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
-        self.tls = Some(Tls(TlsAcceptor::from(config)));
+    pub fn with_tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.tls = Some(tls.into());
         self
     }
 
@@ -101,7 +91,7 @@ impl Server {
         key: &[u8],
         client_ca: Option<&[u8]>,
     ) -> Result<Self, TlsError> {
-        Ok(self.with_tls(Arc::new(server_config(chain, key, client_ca)?)))
+        Ok(self.with_tls(ServerTls::from_pem(chain, key, client_ca)?))
     }
 
     /// Serves one connection that did not come from a listener: the bytes of a tunnel, a unix

@@ -1,15 +1,17 @@
-//! TLS towards endpoints, with the provider named and never the process-wide default.
+//! TLS towards endpoints and towards callers, with the provider named and never the process-wide
+//! default.
 
 mod san;
+mod server;
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use outrigger_core::{Address, Endpoint, Protocol};
+use rustls::RootCertStore;
 use rustls::client::ClientConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use san::{BearsOneOf, San};
+pub use server::ServerTls;
 
 /// Why no TLS configuration came about.
 #[derive(Debug, thiserror::Error)]
@@ -209,40 +212,6 @@ fn server_name(endpoint: &Endpoint) -> ServerName<'static> {
     };
     ServerName::try_from(name.to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(endpoint.address().ip().into()))
-}
-
-/// A server's configuration from PEM; asks callers for a certificate of `client_ca` where given.
-///
-/// # Errors
-/// [`TlsError`], for what is no PEM and for a key that does not belong to the certificate.
-pub(crate) fn server_config(
-    chain: &[u8],
-    key: &[u8],
-    client_ca: Option<&[u8]>,
-) -> Result<ServerConfig, TlsError> {
-    let provider = provider()?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
-    let builder = match client_ca {
-        None => builder.with_no_client_auth(),
-        Some(ca) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(ca, "the client CA certificate")? {
-                roots.add(certificate)?;
-            }
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-                Arc::new(roots),
-                provider,
-            )
-            .build()
-            .map_err(|_| TlsError::Pem { what: "the client CA certificate", source: None })?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config =
-        builder.with_single_cert(certificates(chain, "the certificate")?, private_key(key)?)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 fn native_roots() -> Result<RootCertStore, TlsError> {

@@ -55,6 +55,8 @@ pub struct Config {
     /// Where others reach it, `ADDR` or `ADDR:PORT`. Default the inbound address; if that is
     /// unspecified, the source address of the route to the registry.
     pub advertise: Option<String>,
+    /// What callers are shown, who come in over TLS then, and nobody in the clear. Default nothing.
+    pub tls: Option<TlsFiles>,
     /// Where the application's calls come in. Default 127.0.0.1:15900.
     pub outbound: Listen<Place>,
     /// Where pages, metrics and state are shown. Default 127.0.0.1:15990.
@@ -90,6 +92,16 @@ pub struct Config {
     pub telemetry: Option<Telemetry>,
 }
 
+/// Files of a listener that speaks TLS; both are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a certificate and its key are all there is")]
+pub struct TlsFiles {
+    /// The certificates in PEM, the own one first.
+    pub cert: PathBuf,
+    /// The private key of the first of them, in PEM.
+    pub key: PathBuf,
+}
+
 /// Another registry than Consul.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "its three ports are all that a registry has")]
@@ -117,6 +129,7 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             notice: Duration::from_secs(2),
             inbound: None,
+            tls: None,
             advertise: None,
             outbound: Listen { address: Place::Tcp(local(15_900)), is_default: true },
             admin: Listen { address: local(15_990), is_default: true },

@@ -59,13 +59,15 @@ pub struct Environment {
 
 /// Flags of this very process: inherited, a nested command would take them for its own, and a Rust
 /// program its sidecar's file for the library's.
-const OURS_ALONE: [&str; 15] = [
+const OURS_ALONE: [&str; 17] = [
     "OUTRIGGER_CONFIG",
     "OUTRIGGER_PORT",
     "OUTRIGGER_SOCKET",
     "OUTRIGGER_PROTOCOL",
     "OUTRIGGER_WORKERS",
     "OUTRIGGER_INBOUND",
+    "OUTRIGGER_TLS_CERT",
+    "OUTRIGGER_TLS_KEY",
     "OUTRIGGER_ADVERTISE",
     "OUTRIGGER_PROBE",
     "OUTRIGGER_CHECK",

@@ -1,7 +1,9 @@
 //! Why a sidecar does not start.
 
 use std::io;
+use std::path::PathBuf;
 
+use outrigger::core::BoxError;
 use outrigger::{JoinError, ServeError};
 
 /// Why a sidecar does not start, or does not open.
@@ -29,6 +31,17 @@ pub enum SidecarError {
         /// What may be.
         allowed: &'static str,
     },
+    /// The certificate of the inbound listener cannot be used.
+    #[error("{key} {file} cannot be used")]
+    Tls {
+        /// Which flag.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// The fleet cannot be joined as was said.
     #[error("the fleet cannot be joined")]
     Join(#[from] JoinError),
@@ -47,6 +60,6 @@ impl SidecarError {
     /// Whether what was said is wrong (exit code 2), rather than something taken or away (3).
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Config { .. } | Self::Join(_) | Self::Serve(_))
+        matches!(self, Self::Config { .. } | Self::Tls { .. } | Self::Join(_) | Self::Serve(_))
     }
 }

@@ -42,14 +42,15 @@ mod project;
 mod settings;
 mod sidecar;
 mod supervise;
+mod tls;
 mod trust;
 mod workers;
 
 pub use addresses::Addresses;
 pub use child::{Ended, StartError};
 pub use config::{
-    Application, Config, Listen, Network, Place, Registry, Trust, Unknown, Upstream, UpstreamKind,
-    host_and_port,
+    Application, Config, Listen, Network, Place, Registry, TlsFiles, Trust, Unknown, Upstream,
+    UpstreamKind, host_and_port,
 };
 pub use correlate::Correlation;
 pub use environment::{Environment, Facts, url_variable};

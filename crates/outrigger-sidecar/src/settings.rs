@@ -70,6 +70,10 @@ pub struct Settings {
     pub inbound: Setting<SocketAddr>,
     /// Where others are told to connect to, when that is another address.
     pub advertise: Setting<Option<(IpAddr, Option<u16>)>>,
+    /// The certificates that others are shown, who come in over TLS then.
+    pub tls_cert: Setting<Option<PathBuf>>,
+    /// The private key of the first of them.
+    pub tls_key: Setting<Option<PathBuf>>,
     /// What the application connects to.
     pub outbound: Setting<Place>,
     /// The admin surface, on loopback.
@@ -151,6 +155,8 @@ fn read(given: &Given<'_>, layers: &mut Layers<'_>) -> Settings {
         drain: layers.one(key::DRAIN, value::drain).unwrap_or(Setting::default(DEFAULT_DRAIN, "")),
         inbound: layers.one(key::INBOUND, value::socket).unwrap_or_else(|| inbound(&consul)),
         advertise: layers.guessed(key::ADVERTISE, value::advertise, None),
+        tls_cert: layers.guessed(key::TLS_CERT, value::path, None),
+        tls_key: layers.guessed(key::TLS_KEY, value::path, None),
         outbound: layers
             .one(key::OUTBOUND, |text| text.parse().ok())
             .unwrap_or(Setting::default(Place::Tcp(DEFAULT_OUTBOUND), "")),

@@ -18,6 +18,7 @@ use crate::config::Registry;
 use crate::correlate::Correlation;
 use crate::listeners::{Listeners, OwnPlaces};
 use crate::outbound::{Names, Pass, Shared};
+use crate::tls::Certificate;
 use crate::trust::Believed;
 use crate::workers::Workers;
 use crate::{Addresses, Config, SidecarError, UpstreamKind};
@@ -38,6 +39,7 @@ pub struct Bound {
     events: Arc<Events>,
     believed: Believed,
     own: OwnPlaces,
+    certificate: Option<Certificate>,
 }
 
 impl Sidecar {
@@ -53,12 +55,14 @@ impl Sidecar {
     /// Dropped before it answers, nothing is left behind.
     pub async fn bind(config: Config) -> Result<Bound, SidecarError> {
         config.check()?;
+        let tls = config.tls.as_ref().filter(|_| config.application.is_some());
+        let certificate = tls.map(Certificate::read).transpose()?;
         let listeners = Listeners::claim(&config)?;
         let own = OwnPlaces::of(&listeners.addresses);
         let believed = Believed::new(config.trust.clone());
         let events = Events::new(TokioClock::new().wall());
-        let fleet = join(&config, &believed, &own, &events).await?;
-        Ok(Bound { config, listeners, fleet, events, believed, own })
+        let fleet = join(&config, &believed, &own, &events, certificate.as_ref()).await?;
+        Ok(Bound { config, listeners, fleet, events, believed, own, certificate })
     }
 }
 
@@ -90,7 +94,7 @@ impl Bound {
     /// # Cancel safety
     /// Dropped before it answers, nothing is left behind.
     pub async fn start(self) -> Result<Running, SidecarError> {
-        let Self { config, listeners, fleet, events, believed, own } = self;
+        let Self { config, listeners, fleet, events, believed, own, certificate } = self;
         let workers = Workers::start(config.workers).map_err(SidecarError::Worker)?;
         let correlation = Arc::new(Correlation::new());
         let (stop, stopped) = watch::channel(false);
@@ -124,6 +128,7 @@ impl Bound {
             shared,
             stop,
             upgrades,
+            certificate,
         })
     }
 }
@@ -134,6 +139,7 @@ async fn join(
     believed: &Believed,
     own: &OwnPlaces,
     events: &Arc<Events>,
+    certificate: Option<&Certificate>,
 ) -> Result<Fleet, SidecarError> {
     let unnamed = || ServiceName::new("unknown").expect("a constant that is a name");
     let service = config.service.clone().unwrap_or_else(unnamed);
@@ -155,6 +161,9 @@ async fn join(
     };
     if let Some(application) = &config.application {
         builder = builder.serves_for(application.to_string());
+    }
+    if let Some(certificate) = certificate {
+        builder = builder.server_tls(certificate.tls());
     }
     if let Some(version) = &config.version {
         builder = builder.version(version);

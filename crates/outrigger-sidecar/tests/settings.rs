@@ -40,6 +40,14 @@ const CASES: &[Case<'_>] = &[
     ("a port and a socket", &[("port", "1"), ("socket", "/a"), ("service", "a")], &[], None),
     ("a protocol under TLS", &[("protocol", "https")], &[], None),
     ("no workers", &[("workers", "0")], &[], None),
+    (
+        "a certificate without its key",
+        &[("tls-cert", "a.crt"), ("port", "80"), ("service", "a")],
+        &[],
+        None,
+    ),
+    ("a key without its certificate", &[], &[("OUTRIGGER_TLS_KEY", "a.key")], None),
+    ("a certificate that nobody is shown", &[("tls-cert", "a"), ("tls-key", "b")], &[], None),
     ("the edge that trusts", &[("edge", "true"), ("trust", "loopback")], &[], None),
     (
         "two listeners at one port",

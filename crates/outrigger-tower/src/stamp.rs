@@ -39,4 +39,3 @@ mod service;
 
 pub use layer::StampLayer;
 pub use service::Stamp;
-pub(crate) use service::is_grpc;

@@ -14,7 +14,7 @@ use outrigger_core::{
 };
 use outrigger_discovery::{KeyWatcher, Registrar, Resolver, StaticResolver};
 use outrigger_host::PolicyStore;
-use outrigger_http::ClientTls;
+use outrigger_http::{ClientTls, ServerTls};
 use outrigger_telemetry::{AccessLog, AccessLogError, AccessLogTo, SpanSink, Telemetry, Trust};
 use outrigger_tower::{Tells, TokioClock};
 
@@ -108,6 +108,7 @@ pub struct Builder {
     access_log: Option<AccessLogTo>,
     serves_for: Option<Arc<str>>,
     tls: Option<ClientTls>,
+    server_tls: Option<ServerTls>,
     rules: Option<Rules>,
     services: BTreeMap<String, Rules>,
     inbound: Option<Inbound>,
@@ -156,6 +157,7 @@ impl Builder {
             access_log: None,
             serves_for: None,
             tls: None,
+            server_tls: None,
             rules: None,
             services: BTreeMap::new(),
             inbound: None,
@@ -394,6 +396,13 @@ impl Builder {
         self
     }
 
+    /// Serves over TLS only, and announces `https` for `http` and `h2c`, `grpcs` for `grpc`. Default
+    /// in the clear.
+    pub fn server_tls(mut self, tls: ServerTls) -> Self {
+        self.server_tls = Some(tls);
+        self
+    }
+
     /// How services are called that have no rules of their own; replaces what settings say.
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = Some(rules);
@@ -555,6 +564,7 @@ impl Builder {
             access_log,
             serves_for: self.serves_for,
             tls: self.tls,
+            server_tls: self.server_tls,
             policies,
             rules,
             services,

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use http::{Method, Request, Response, Uri};
 use outrigger_core::{Clock, Language, Observers, Protocol, ServiceName, Status};
 use outrigger_discovery::{CatalogueStream, Query, Registrar, SnapshotStream};
-use outrigger_http::{ClientTls, Drained};
+use outrigger_http::{ClientTls, Drained, ServerTls};
 use outrigger_telemetry::{AccessLog, Telemetry, Trust};
 use outrigger_tower::Tells;
 use tokio::net::TcpListener;
@@ -59,6 +59,7 @@ pub(crate) struct Parts {
     /// Who serves, where that is not the listener.
     pub(crate) serves_for: Option<Arc<str>>,
     pub(crate) tls: Option<ClientTls>,
+    pub(crate) server_tls: Option<ServerTls>,
     pub(crate) policies: Policies,
     pub(crate) rules: Rules,
     pub(crate) services: BTreeMap<ServiceName, Rules>,

@@ -187,6 +187,7 @@ pub use outrigger_breaker as breaker;
 pub use outrigger_consul as consul;
 pub use outrigger_core as core;
 pub use outrigger_discovery as discovery;
+pub use outrigger_host as host;
 pub use outrigger_http as http;
 pub use outrigger_limit as limit;
 pub use outrigger_retry as retry;

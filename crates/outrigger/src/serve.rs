@@ -163,7 +163,11 @@ impl Serve {
 
         let (stop, stopped) = watch::channel(false);
         let make = move |peer: &Peer| WithPeer::new(stack.clone(), peer.address.ip());
-        let server = shares.serve(Server::new(config), make, stopped);
+        let mut server = Server::new(config);
+        if let Some(tls) = &parts.server_tls {
+            server = server.with_tls(tls.clone());
+        }
+        let server = shares.serve(server, make, stopped);
         let confirm = async {
             if let Some(registered) = &registered {
                 let settle = async {
@@ -277,7 +281,10 @@ impl Serve {
             advertised(advertise, local, registry, parts.advertise_loopback).await?;
         let mut registration = Registration::new(parts.service.clone(), port)
             .with_address(address)
-            .with_protocol(parts.protocol);
+            .with_protocol(match parts.server_tls {
+                Some(_) => parts.protocol.over_tls(),
+                None => parts.protocol,
+            });
         if let Some(language) = &parts.language {
             registration = registration.with_language(language.clone());
         }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use super::activity::Activity;
@@ -25,15 +26,15 @@ use super::gate::Gate;
 use super::request::Requests;
 use super::sniff::{Rewound, sniff};
 use super::watchdog::Watchdog;
-use super::{Peer, Tls};
-use crate::ServerConfig;
+use super::{Peer, plain};
 use crate::io::Stream;
+use crate::{ServerConfig, ServerTls};
 
 /// What all connections have in common.
 pub(crate) struct Shared<M> {
     pub(crate) make: M,
     pub(crate) config: ServerConfig,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// Serves one connection to its end.
@@ -64,8 +65,10 @@ pub(crate) async fn serve<M, S, B>(
                 let (stream, is_http2) = sniff(Stream::Plain(tcp)).await?;
                 Ok((stream, is_http2))
             }
-            Some(Tls(acceptor)) => {
-                let stream = Box::pin(acceptor.accept(tcp)).await?;
+            Some(tls) => {
+                let tcp = plain::turn_away(tcp).await?;
+                let accepting = TlsAcceptor::from(tls.config()).accept(tcp);
+                let stream = Box::pin(accepting).await?;
                 let session = stream.get_ref().1;
                 peer.is_tls = true;
                 peer.certificates = session

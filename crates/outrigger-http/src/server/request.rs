@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use outrigger_core::header;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -42,20 +43,12 @@ where
         let step = match verdict {
             Ok(()) => Step::Ready { service: self.service.clone(), request: Some(request) },
             Err(refused) => {
-                let is_grpc = is_grpc(&request);
+                let is_grpc = header::is_grpc(request.headers());
                 Step::Refused { refused, is_grpc }
             }
         };
         Answer { in_flight: Some(in_flight), is_http2: self.check.is_http2, is_connect, step }
     }
-}
-
-#[cold]
-fn is_grpc<B>(request: &Request<B>) -> bool {
-    request
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 pin_project! {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use outrigger::RequestBody;
-use outrigger::core::{BoxError, Context, Dispatch, Reason, Refusal};
+use outrigger::core::{BoxError, Context, Dispatch, Reason, Refusal, header};
 use outrigger::http::{
     Arrival, Asked, Pool, PoolBody, ResponseFuture, TunnelConfig, Upgrades, Wanted,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Inside {
     pub(crate) correlation: Arc<Correlation>,
     pub(crate) believed: Believed,
     pub(crate) upgrades: Upgrades,
+    /// Whether callers come in over TLS.
+    pub(crate) is_tls: bool,
 }
 
 /// Forwards each request to the application; clones are the same.
@@ -80,7 +82,7 @@ impl Service<Request<RequestBody>> for Forward {
             if !is_believed {
                 inside.believed.note_claim(request.headers());
             }
-            arrival(peer, |arrival| arrival.stamp(&mut request, is_believed));
+            arrival(peer, inside.is_tls, |arrival| arrival.stamp(&mut request, is_believed));
         }
         let headers = request.headers_mut();
         inside.telemetry.propagators().inject(headers, context.trace);
@@ -94,7 +96,7 @@ impl Service<Request<RequestBody>> for Forward {
                 inside.correlation.enter(&context, None)
             }
         };
-        let endpoint = inside.application.endpoint(is_grpc(request.headers()));
+        let endpoint = inside.application.endpoint(header::is_grpc(request.headers()));
         let at = workers::index() % pools.len();
         let mut pool = pools[at].clone();
         let inner = pool.call(Dispatch { context, endpoint, request });
@@ -108,20 +110,15 @@ thread_local! {
 }
 
 /// Does something with what is known of a caller.
-fn arrival(peer: IpAddr, stamp: impl FnOnce(&Arrival)) {
+fn arrival(peer: IpAddr, is_tls: bool, stamp: impl FnOnce(&Arrival)) {
     LAST.with_borrow_mut(|last| {
         if last.as_ref().is_none_or(|(of, _)| *of != peer) {
-            *last = Some((peer, Arrival::new(peer, false)));
+            *last = Some((peer, Arrival::new(peer, is_tls)));
         }
         if let Some((_, arrival)) = last {
             stamp(arrival);
         }
     });
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A trace id as it stands in headers: 32 digits of hex.

@@ -7,7 +7,7 @@ use outrigger::core::ServiceName;
 
 use super::key::{
     ADMIN, ADVERTISE, EDGE, ENDPOINTS, HEALTH, INBOUND, Key, OUTBOUND, PORT, PROBE, SERVICE,
-    SOCKET, UPSTREAM,
+    SOCKET, TLS_CERT, TLS_KEY, UPSTREAM,
 };
 use super::layers::Layers;
 use super::origin::Origin;
@@ -17,6 +17,7 @@ use crate::Place;
 /// Adds a problem for everything that contradicts something else.
 pub(super) fn across(settings: &Settings, layers: &mut Layers<'_>) {
     identity(settings, layers);
+    tls(settings, layers);
     reach(settings, layers);
     names(settings, layers);
     listeners(settings, layers);
@@ -68,6 +69,27 @@ fn identity(settings: &Settings, layers: &mut Layers<'_>) {
         let fix = "add `--port N`, where the application listens";
         layers.problem(&settings.health.origin, HEALTH, message.to_owned(), fix.to_owned());
     }
+}
+
+fn tls(settings: &Settings, layers: &mut Layers<'_>) {
+    let (cert, key) = (&settings.tls_cert, &settings.tls_key);
+    let (there, absent, origin) = match (&cert.value, &key.value) {
+        (Some(_), None) => (TLS_CERT, TLS_KEY, &cert.origin),
+        (None, Some(_)) => (TLS_KEY, TLS_CERT, &key.origin),
+        (Some(_), Some(_))
+            if settings.mode == Mode::Sidecar
+                && settings.port.value.is_none()
+                && settings.socket.value.is_none() =>
+        {
+            let message = "`tls_cert` is set, and `port` is not: nobody comes in";
+            let fix = "add `--port N`, where the application listens";
+            return layers.problem(&cert.origin, TLS_CERT, message.to_owned(), fix.to_owned());
+        }
+        _ => return,
+    };
+    let message = format!("`{}` is set, and `{}` is not", there.name, absent.name);
+    let fix = format!("add `--{} FILE`, or leave both out", absent.flag);
+    layers.problem(origin, there, message, fix);
 }
 
 fn reach(settings: &Settings, layers: &mut Layers<'_>) {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{Origin, Setting, Settings};
-use crate::{Config, Listen, Place, Trust};
+use crate::{Config, Listen, Place, TlsFiles, Trust};
 
 fn listen<A: Clone>(setting: &Setting<A>) -> Listen<A> {
     Listen { address: setting.value.clone(), is_default: !setting.origin.is_named() }
@@ -30,6 +30,10 @@ impl Settings {
         config.register = self.register.value;
         config.drain = self.drain.value;
         config.inbound = Some(listen(&self.inbound));
+        config.tls = match (&self.tls_cert.value, &self.tls_key.value) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: cert.clone(), key: key.clone() }),
+            _ => None,
+        };
         config.advertise = self.advertise.value.map(|(address, port)| match port {
             Some(port) => SocketAddr::new(address, port).to_string(),
             None => address.to_string(),

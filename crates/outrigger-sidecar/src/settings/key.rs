@@ -115,6 +115,12 @@ keys! {
     ADVERTISE = "advertise", "advertise", "OUTRIGGER_ADVERTISE", One, "ADDR[:PORT]",
         "Where others are told to connect to [default: the inbound address].",
         "an IP address, with a port or without one", "10.1.2.3:8080";
+    TLS_CERT = "tls_cert", "tls-cert", "OUTRIGGER_TLS_CERT", One, "FILE",
+        "Certificates in PEM, the own one first: others come in over TLS. Read again when it changes.",
+        "a path, beside `tls_key`", "/run/tls/tls.crt";
+    TLS_KEY = "tls_key", "tls-key", "OUTRIGGER_TLS_KEY", One, "FILE",
+        "The private key of that certificate, in PEM.",
+        "a path, beside `tls_cert`", "/run/tls/tls.key";
     OUTBOUND = "outbound", "outbound", "OUTRIGGER_OUTBOUND", One, "ADDR",
         "What the application connects to [default: 127.0.0.1:15900, or a free port].",
         "an IP address and a port, or unix:/PATH", "127.0.0.1:15900";

@@ -46,6 +46,8 @@ fn the_defaults_are_those_that_are_documented() {
             "drain = 30s (default)",
             "inbound = 127.0.0.1:0 (default: the registry is on loopback)",
             "advertise = the inbound address (default)",
+            "tls_cert = none: in the clear (default)",
+            "tls_key = none (default)",
             "outbound = 127.0.0.1:15900 (default)",
             "admin = 127.0.0.1:15990 (default)",
             "probe = off (default)",
@@ -172,7 +174,8 @@ fn a_password_in_an_address_is_not_shown() {
 
 #[test]
 fn every_key_has_an_example_that_it_allows() {
-    for key in KEYS.iter().filter(|key| !["advertise", "health"].contains(&key.name)) {
+    let beside_others = ["advertise", "health", "tls_cert", "tls_key"];
+    for key in KEYS.iter().filter(|key| !beside_others.contains(&key.name)) {
         let mut flags = vec![(key.flag, key.example)];
         if key.is_negated() {
             flags[0].1 = "true";
@@ -182,10 +185,10 @@ fn every_key_has_an_example_that_it_allows() {
         }
         let _valid = settings(&flags, &[]);
     }
-    let _valid = settings(
-        &[("service", "a"), ("port", "1"), ("health", "/healthz"), ("advertise", "10.1.2.3:8080")],
-        &[],
-    );
+    let mut flags = vec![("service", "a"), ("port", "1")];
+    let rest = KEYS.iter().filter(|key| beside_others.contains(&key.name));
+    flags.extend(rest.map(|key| (key.flag, key.example)));
+    let _valid = settings(&flags, &[]);
 }
 
 #[test]

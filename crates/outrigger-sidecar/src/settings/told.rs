@@ -1,6 +1,7 @@
 //! The settings as `--check` tells them.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -47,6 +48,11 @@ fn option<T: fmt::Display>(setting: &Setting<Option<T>>) -> (Json, Origin) {
     (json!(setting.value.as_ref().map(ToString::to_string)), setting.origin.clone())
 }
 
+fn path(setting: &Setting<Option<PathBuf>>) -> (Json, Origin) {
+    let written = setting.value.as_ref().map(|path| path.display().to_string());
+    (json!(written), setting.origin.clone())
+}
+
 fn list<T>(setting: &Setting<Vec<T>>, write: impl Fn(&T) -> String) -> (Json, Origin) {
     (setting.value.iter().map(write).collect(), setting.origin.clone())
 }
@@ -64,10 +70,7 @@ impl Settings {
             "service" => option(&self.service),
             "register" => switch(&self.register),
             "port" => (json!(self.port.value), self.port.origin.clone()),
-            "socket" => {
-                let written = self.socket.value.as_ref().map(|path| path.display().to_string());
-                (json!(written), self.socket.origin.clone())
-            }
+            "socket" => path(&self.socket),
             "protocol" => (json!(self.protocol.value.as_str()), self.protocol.origin.clone()),
             "workers" => option(&self.workers),
             "language" => option(&self.language),
@@ -87,10 +90,9 @@ impl Settings {
             "admin" => one(&self.admin),
             "probe" => option(&self.probe),
             "consul" => option(&self.consul),
-            "snapshot" => {
-                let written = self.snapshot.value.as_ref().map(|path| path.display().to_string());
-                (json!(written), self.snapshot.origin.clone())
-            }
+            "snapshot" => path(&self.snapshot),
+            "tls_cert" => path(&self.tls_cert),
+            "tls_key" => path(&self.tls_key),
             "policy" => list(&self.policy, |path| path.display().to_string()),
             "endpoints" => list(&self.endpoints, |(name, list)| {
                 let list: Vec<_> = list.iter().map(ToString::to_string).collect();
@@ -107,6 +109,7 @@ impl Settings {
             ("port", Mode::Run) => "a free one",
             ("advertise", _) => "the inbound address",
             ("probe", _) => "off",
+            ("tls_cert", _) => "none: in the clear",
             ("workers", _) => "one for each core",
             _ => "none",
         };

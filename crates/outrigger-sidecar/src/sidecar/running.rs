@@ -18,6 +18,7 @@ use crate::correlate::Correlation;
 use crate::inbound::{Application, Forward, Inside};
 use crate::listeners::Listeners;
 use crate::outbound::{Shared, TcpCounts};
+use crate::tls::Certificate;
 use crate::trust::Believed;
 use crate::workers::Workers;
 use crate::{Addresses, Config, SidecarError};
@@ -34,6 +35,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) upgrades: Upgrades,
+    pub(super) certificate: Option<Certificate>,
 }
 
 /// A sidecar that serves. Dropped, it ends at once, and cuts what is in flight.
@@ -52,6 +54,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     surfaces: Surfaces,
     claims: Ended,
+    _certificate: Option<Ended>,
     workers: Workers,
 }
 
@@ -76,7 +79,7 @@ impl Drop for Ended {
 impl Running {
     pub(super) fn start(parts: Parts) -> Result<Self, SidecarError> {
         let Parts { config, listeners, fleet, events, believed, .. } = parts;
-        let Parts { workers, correlation, shared, stop, upgrades, .. } = parts;
+        let Parts { workers, correlation, shared, stop, upgrades, certificate, .. } = parts;
         let mut outgoing = Outgoing::default();
         outgoing
             .serve(listeners.outbound, &shared, &workers, &stop)
@@ -87,7 +90,11 @@ impl Running {
             addresses: listeners.addresses.clone(),
             correlation: Arc::clone(&correlation),
             tcp: outgoing.tcp().clone(),
+            tls: config.tls.clone().zip(certificate.as_ref().map(Certificate::trouble)),
         };
+        let certificate = certificate
+            .map(|certificate| tokio::spawn(certificate.follow(Arc::clone(&events))))
+            .map(|following| Ended(following.abort_handle()));
         let surfaces = Surfaces::serve(shown, events, listeners.admin, listeners.probe)?;
         let claims = {
             let (believed, fleet) = (believed.clone(), fleet.clone());
@@ -109,6 +116,7 @@ impl Running {
             stop,
             surfaces,
             claims: Ended(claims.abort_handle()),
+            _certificate: certificate,
             workers,
         })
     }
@@ -158,6 +166,7 @@ impl Running {
             correlation: Arc::clone(&self.correlation),
             believed: self.believed.clone(),
             upgrades: self.upgrades.clone(),
+            is_tls: self.config.tls.is_some(),
         };
         let forward = Forward::new(inside, self.workers.handles().len());
         let shares = self.workers.handles().map(|handle| {

@@ -11,7 +11,8 @@ use outrigger::core::ServiceName;
 
 use crate::correlate::Correlation;
 use crate::outbound::TcpCounts;
-use crate::{Addresses, SidecarError};
+use crate::tls::Trouble;
+use crate::{Addresses, SidecarError, TlsFiles};
 
 /// What the pages of a sidecar are made of.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Shown {
     pub(super) addresses: Addresses,
     pub(super) correlation: Arc<Correlation>,
     pub(super) tcp: BTreeMap<ServiceName, Arc<TcpCounts>>,
+    /// What callers are shown, and what is wrong with it.
+    pub(super) tls: Option<(TlsFiles, Trouble)>,
 }
 
 impl Source for Shown {
@@ -64,6 +67,13 @@ impl Source for Shown {
             (service.to_string(), counts)
         });
         state.more.insert("tcp".to_owned(), tcp.collect::<serde_json::Map<_, _>>().into());
+        if let Some((files, trouble)) = &self.tls {
+            let tls = serde_json::json!({
+                "cert": files.cert.display().to_string(),
+                "error": trouble.now().as_deref(),
+            });
+            state.more.insert("tls".to_owned(), tls);
+        }
         // Names are texts and numbers finite: there is nothing that JSON cannot say.
         serde_json::to_vec(&state).ok()
     }

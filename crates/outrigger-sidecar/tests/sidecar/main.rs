@@ -4,4 +4,5 @@ mod inbound;
 mod naming;
 mod path;
 mod stage;
+mod tls;
 mod tunnels;

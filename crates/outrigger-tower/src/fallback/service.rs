@@ -5,11 +5,10 @@ use std::task::{Context as Task, Poll};
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::Body;
-use outrigger_core::{BoxError, Call, CircuitState, Context, Decision, Event};
+use outrigger_core::{BoxError, Call, CircuitState, Context, Decision, Event, header};
 use tower_service::Service;
 
 use super::{FallbackAnswer, FallbackBody, FallbackLayer, ResponseFuture};
-use crate::stamp::is_grpc;
 use crate::{HttpCall, clock};
 
 /// Answers in another way while a circuit is open.
@@ -63,7 +62,8 @@ where
         let Err(open) = layer.circuit.peek(now) else {
             return ResponseFuture::inner(self.inner.call(request));
         };
-        if matches!(layer.answer, FallbackAnswer::Fixed(_)) && is_grpc(request.request().headers())
+        if matches!(layer.answer, FallbackAnswer::Fixed(_))
+            && header::is_grpc(request.request().headers())
         {
             return ResponseFuture::inner(self.inner.call(request));
         }

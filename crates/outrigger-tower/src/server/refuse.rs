@@ -8,12 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use outrigger_core::{BoxError, Refusal};
+use outrigger_core::{BoxError, Refusal, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::stamp::is_grpc;
 use crate::{AfterTries, tries};
 
 /// Turns our errors into answers, by the one table of [`Refusal`].
@@ -63,7 +62,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let grpc = is_grpc(request.headers());
+        let grpc = header::is_grpc(request.headers());
         RefuseFuture { inner: self.inner.call(request), grpc }
     }
 }

@@ -20,7 +20,6 @@ use tower_service::Service;
 
 use super::scope;
 use crate::observe::method_word;
-use crate::stamp::is_grpc;
 use crate::{AfterTries, RequestHead, clock};
 
 /// Which requests are told.
@@ -128,7 +127,7 @@ impl<S> TellServed<S> {
             method: method_word(request.method()),
             uri: request.uri().clone(),
             is_head: *request.method() == Method::HEAD,
-            is_grpc: is_grpc(request.headers()),
+            is_grpc: header::is_grpc(request.headers()),
             status: None,
             grpc: None,
             reason: None,

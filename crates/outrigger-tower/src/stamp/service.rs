@@ -1,6 +1,6 @@
 use std::task::{Context as Task, Poll};
 
-use http::{HeaderMap, HeaderValue, Method, Request, header as standard};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use outrigger_core::{Context, Dispatch, header};
 use outrigger_retry::guard;
 use tower_service::Service;
@@ -57,15 +57,10 @@ impl<S> Stamp<S> {
         let now = if context.tried.is_none() { context.started } else { clock::now() };
         let left = until.saturating_duration_since(now);
         headers.insert(header::DEADLINE, deadline_value::ms(left));
-        if is_post && is_grpc(headers) {
+        if is_post && header::is_grpc(headers) {
             headers.insert(header::GRPC_TIMEOUT, deadline_value::grpc(left));
         }
     }
-}
-
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(standard::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn mirror(headers: &mut HeaderMap, attempt: u8) {
