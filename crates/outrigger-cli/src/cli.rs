@@ -126,7 +126,7 @@ pub(crate) struct DevArgs {
 pub(crate) enum FleetKind {
     /// Rust services only.
     Rust,
-    /// Five languages; needs the sidecar, which this version does not have.
+    /// Five languages and a shell, from the examples of the checkout; what cannot run here is left out.
     Polyglot,
 }
 

@@ -9,6 +9,7 @@ mod load;
 mod page;
 mod percentile;
 mod policies;
+mod polyglot;
 mod progress;
 mod registry;
 mod relay;
@@ -53,8 +54,13 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         return role::probe().await;
     }
     if arguments.fleet == FleetKind::Polyglot {
-        print::note("error: --fleet polyglot needs the sidecar, which this version does not have");
-        return Ok(Exit::Usage);
+        return tokio::select! {
+            ended = polyglot::play(&arguments) => ended,
+            how = dev::interrupted() => {
+                print::note("interrupted");
+                Ok(if how == Exit::Done { Exit::Interrupted } else { how })
+            }
+        };
     }
     if arguments.span < SHORTEST {
         print::note(&format!(
