@@ -56,21 +56,17 @@ func TestAnInstanceIsKeptAndTakenBack(t *testing.T) {
 	fake := &agent{known: map[string]consul.AgentServiceRegistration{}, seen: make(chan string, 8)}
 	server := httptest.NewServer(fake)
 	defer server.Close()
-	client, err := consul.NewClient(&consul.Config{Address: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Setenv("CONSUL_HTTP_ADDR", server.URL)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	instance := Instance{ID: "inventory-1", Service: "inventory", Address: "127.0.0.1", Port: 8082, Version: "1.2.3"}
-	go func() { defer close(ended); Keep(ctx, client.Agent(), instance, 10*time.Millisecond) }()
+	go func() { defer close(ended); Keep(ctx, "inventory-1", "127.0.0.1", 8082, 10*time.Millisecond) }()
 
 	fake.expect(t, "registered")
 	fake.Lock()
 	got := fake.known["inventory-1"]
 	clear(fake.known)
 	fake.Unlock()
-	if len(got.Tags) != 1 || got.Tags[0] != "go" || got.Port != 8082 || got.Meta["version"] != "1.2.3" {
+	if len(got.Tags) != 1 || got.Tags[0] != "go" || got.Port != 8082 || got.Meta["version"] != "0.1.0" {
 		t.Errorf("registered as %+v", got)
 	}
 	if got.Check == nil || got.Check.HTTP != "http://127.0.0.1:8082/healthz" {
