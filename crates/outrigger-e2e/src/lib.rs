@@ -1,7 +1,8 @@
 //! End-to-end and tidy tests of the workspace.
 //!
-//! [`consul::RealConsul`], [`cluster::Cluster`] and [`jaeger::Jaeger`] run the real parts for a test, [`fleet::Fleet`] the
-//! demo's services as processes, [`polyglot::Polyglot`] the services in five languages and a shell, [`load::Load`] sends them requests; [`raw`] asks on the wire.
+//! [`consul::RealConsul`], [`cluster::Cluster`], [`jaeger::Jaeger`] and [`zipkin::Zipkin`] run the real parts for a test,
+//! [`fleet::Fleet`] the demo's services as processes, [`polyglot::Polyglot`] the services in five languages and a shell,
+//! [`load::Load`] sends them requests; [`raw`] asks on the wire.
 
 pub mod cluster;
 pub mod consul;
@@ -11,3 +12,4 @@ pub mod load;
 pub mod polyglot;
 pub mod process;
 pub mod raw;
+pub mod zipkin;

@@ -185,6 +185,18 @@ impl Polyglot {
     /// # Errors
     /// Those of starting a process.
     pub fn add(&mut self, service: &'static Service) -> io::Result<()> {
+        self.add_with(service, &[])
+    }
+
+    /// Starts one more instance, with more in its environment and that of its sidecar.
+    ///
+    /// # Errors
+    /// Those of starting a process.
+    pub fn add_with(
+        &mut self,
+        service: &'static Service,
+        environment: &[(&str, &str)],
+    ) -> io::Result<()> {
         self.started += 1;
         let (own, inbound) = (lasting_port()?, lasting_port()?);
         let id = format!("{}-{}", service.name, self.started);
@@ -194,6 +206,7 @@ impl Polyglot {
         };
         let port = if service.way == Way::Library { inbound } else { own };
         self.surround(&mut command, service, port, inbound, &id);
+        command.envs(environment.iter().copied());
         let process = Process::start(&id, self.dir.path(), &mut command)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, inbound));
         self.instances.push(Instance { service, id, address, process });
@@ -233,6 +246,10 @@ impl Polyglot {
             .args(["--version", "0.1.0", "--drain", "5s"]);
         if service.way == Way::Itself {
             command.arg("--no-register");
+        } else {
+            for tag in tags(service.name) {
+                command.args(["--tag", &tag]);
+            }
         }
         for upstream in self.upstreams.iter().filter(|_| service.language == "node") {
             command.args(["--upstream", upstream]);
@@ -290,6 +307,16 @@ impl Polyglot {
         let all = self.instances.iter().map(|instance| &instance.process);
         all.chain([&self._visitors]).map(last).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The tags that a sidecar registers beside the language: Traefik's and fabio's.
+#[must_use]
+pub fn tags(service: &str) -> [String; 3] {
+    [
+        "traefik.enable=true".to_owned(),
+        format!("traefik.http.routers.{service}.rule=Host(`{service}.example`) && PathPrefix(`/`)"),
+        format!("urlprefix-{service}.example/ strip=/{service}"),
+    ]
 }
 
 /// A service without a sidecar.

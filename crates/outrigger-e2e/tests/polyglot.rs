@@ -2,7 +2,8 @@
 //! behind a sidecar, read back from a real Jaeger, restarted, stopped and killed under load.
 //!
 //! `docs/languages.md` is the table that this test made; `OUTRIGGER_BLESS=1` writes it anew. The
-//! load is 50 requests a second and a sample of the trouble; with `OUTRIGGER_SOAK=1` all of it.
+//! load is 50 requests a second and a sample of the trouble; with `OUTRIGGER_SOAK=1` it is 300 and all
+//! of it, and a real Zipkin tells the trace too.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -23,6 +24,8 @@ mod table;
 mod tracing;
 #[path = "polyglot/trouble.rs"]
 mod trouble;
+#[path = "polyglot/zipkin.rs"]
+mod zipkin;
 
 use cells::Cells;
 use stage::Stage;
@@ -56,4 +59,9 @@ fn six_languages_do_eight_things_and_nobody_notices_one_leave() {
     stage.instances_hang();
     stage.instances_are_killed();
     table.end(&stage);
+}
+
+#[test]
+fn a_trace_through_five_languages_is_read_from_zipkin() {
+    zipkin::tells_the_trace_through_five_languages();
 }

@@ -8,15 +8,17 @@ use outrigger_e2e::raw::Answer;
 
 use crate::stage::{FLAKY, NowByTest, Stage, is_soak};
 
-/// On two cores, beside twelve services and their sidecars.
-const RATE: u32 = 50;
+/// A second, on two cores, beside twelve services and their sidecars.
+fn rate() -> u32 {
+    if is_soak() { 300 } else { 50 }
+}
 
 impl Stage {
     /// Checkouts, which pass five services, and every fifth request at the sixth.
     fn load(&self) -> Load {
         let (to, is_whole) = (self.fleet.visitors(), self.is_whole());
         let services: Vec<_> = self.services().iter().map(|service| service.name).collect();
-        Load::with(RATE, move |id| {
+        Load::with(rate(), move |id| {
             if id % 5 == 0 && services.contains(&"echo") {
                 let path = format!("http://echo/echo/{id}");
                 let word = id.to_string();
@@ -124,8 +126,9 @@ impl Stage {
 
 fn report(what: &str, visits: &Visits, began: Instant) {
     println!(
-        "{what}: {} requests at {RATE}/s, {} failed, p50 {:?}, p99 {:?}\n{}",
+        "{what}: {} requests at {}/s, {} failed, p50 {:?}, p99 {:?}\n{}",
         visits.count(),
+        rate(),
         visits.failed().count(),
         visits.quantile(0.5),
         visits.quantile(0.99),
