@@ -36,6 +36,8 @@ pub struct Config {
     pub version: Option<String>,
     /// The zone it runs in. Default none.
     pub zone: Option<String>,
+    /// Tags that it is registered with beside the language. Default none.
+    pub tags: Vec<String>,
     /// What callers speak to it: `http`, or `grpc` and `h2c` for HTTP/2 in the clear. gRPC goes to
     /// the application over HTTP/2 whatever is said here. Default `http`.
     pub protocol: Protocol,
@@ -123,6 +125,7 @@ impl Default for Config {
             language: None,
             version: None,
             zone: None,
+            tags: Vec::new(),
             protocol: Protocol::Http,
             health: None,
             register: true,

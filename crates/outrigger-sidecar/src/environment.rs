@@ -59,7 +59,7 @@ pub struct Environment {
 
 /// Flags of this very process: inherited, a nested command would take them for its own, and a Rust
 /// program its sidecar's file for the library's.
-const OURS_ALONE: [&str; 17] = [
+const OURS_ALONE: &[&str] = &[
     "OUTRIGGER_CONFIG",
     "OUTRIGGER_PORT",
     "OUTRIGGER_SOCKET",
@@ -77,6 +77,7 @@ const OURS_ALONE: [&str; 17] = [
     "OUTRIGGER_UPSTREAM",
     "OUTRIGGER_LANGUAGE",
     "OUTRIGGER_VERSION",
+    "OUTRIGGER_TAG",
 ];
 
 /// Whom nobody reaches through a proxy: this machine.

@@ -62,6 +62,8 @@ pub struct Settings {
     pub version: Setting<Option<String>>,
     /// The zone that it runs in.
     pub zone: Setting<Option<String>>,
+    /// Tags beside the language.
+    pub tag: Setting<Vec<String>>,
     /// The path that tells whether the application is well.
     pub health: Setting<Option<String>>,
     /// How long requests in flight get to end.
@@ -151,6 +153,7 @@ fn read(given: &Given<'_>, layers: &mut Layers<'_>) -> Settings {
         language: layers.guessed(key::LANGUAGE, Language::named, guess.language.as_ref()),
         version: layers.guessed(key::VERSION, value::text, guess.version.as_ref()),
         zone: layers.guessed(key::ZONE, value::text, None),
+        tag: many(layers, key::TAG, value::tag),
         health: layers.guessed(key::HEALTH, value::health, guess.health.as_ref()),
         drain: layers.one(key::DRAIN, value::drain).unwrap_or(Setting::default(DEFAULT_DRAIN, "")),
         inbound: layers.one(key::INBOUND, value::socket).unwrap_or_else(|| inbound(&consul)),

@@ -171,6 +171,9 @@ async fn join(
     if let Some(zone) = &config.zone {
         builder = builder.zone(zone);
     }
+    for tag in &config.tags {
+        builder = builder.tag(tag);
+    }
     if let Some(advertise) = &config.advertise {
         builder = builder.advertise(advertise);
     }

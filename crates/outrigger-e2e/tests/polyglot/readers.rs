@@ -1,6 +1,6 @@
-//! Other languages' clients of Consul read what we register.
+//! Other languages' clients of Consul, Prometheus, Traefik and fabio read what we register.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -43,6 +43,42 @@ impl Stage {
             }
         }
         println!("Go's client, py-consul and npm's consul read both instances of pricing");
+        self.prometheus_traefik_and_fabio_read_them_too(&folder);
+    }
+
+    /// Prometheus by its own `consul_sd`, Traefik's tags by its own parser. fabio cannot be had from
+    /// the module proxy: its tag is read as its documentation has it.
+    fn prometheus_traefik_and_fabio_read_them_too(&self, folder: &Path) {
+        let mut reader = Command::new(folder.join("others/reader"));
+        let told = reader.arg("pricing").env("CONSUL_HTTP_ADDR", self.consul.url()).output();
+        let told = told.unwrap_or_else(|error| panic!("the reader: {error}"));
+        let errors = String::from_utf8_lossy(&told.stderr);
+        let found: Value = serde_json::from_slice(&told.stdout)
+            .unwrap_or_else(|error| panic!("the reader: {error}: {errors}"));
+        let targets: Vec<_> = found["targets"].as_array().into_iter().flatten().collect();
+        assert_eq!(targets.len(), 2, "Prometheus finds both: {found:#}");
+        for target in &targets {
+            let address = target["__address__"].as_str().unwrap_or_default();
+            let mut known = self.fleet.of("pricing").map(|instance| instance.address.to_string());
+            assert!(known.any(|known| known == address), "{target:#}");
+            assert_eq!(target["__meta_consul_health"], "passing", "{target:#}");
+            assert_eq!(target["__meta_consul_service_metadata_zone"], "here", "{target:#}");
+            assert_eq!(target["__meta_consul_service_metadata_version"], "0.1.0", "{target:#}");
+            let tags = target["__meta_consul_tags"].as_str().unwrap_or_default();
+            assert!(tags.contains(",python,"), "as its relabelling expects a tag: {tags}");
+            // `urlprefix-HOST/PATH OPTION=VALUE…`, one route a tag.
+            let fabio = tags.split(',').find_map(|tag| tag.strip_prefix("urlprefix-"));
+            let (route, options) = fabio.and_then(|tag| tag.split_once(' ')).unwrap_or_default();
+            assert_eq!((route, options), ("pricing.example/", "strip=/pricing"), "{tags}");
+        }
+        for routed in found["routed"].as_array().into_iter().flatten() {
+            assert_eq!(routed["enable"], true, "{routed:#}");
+            let rule = &routed["http"]["routers"]["pricing"]["rule"];
+            assert_eq!(rule, "Host(`pricing.example`) && PathPrefix(`/`)", "{routed:#}");
+        }
+        println!(
+            "Prometheus' consul_sd finds both, Traefik's parser and fabio's grammar their tags"
+        );
     }
 
     /// Billing alone, without a sidecar, finds them by Spring Cloud LoadBalancer.

@@ -26,6 +26,7 @@ impl Settings {
         config.language = self.language.value.clone();
         config.version = self.version.value.clone();
         config.zone = self.zone.value.clone();
+        config.tags = self.tag.value.clone();
         config.health = self.health.value.clone();
         config.register = self.register.value;
         config.drain = self.drain.value;

@@ -103,6 +103,9 @@ keys! {
     ZONE = "zone", "zone", "OUTRIGGER_ZONE", One, "Z",
         "The zone that it runs in.",
         TEXT, "eu-1a";
+    TAG = "tag", "tag", "OUTRIGGER_TAG", List, "TAG",
+        "One more tag in the registry, for others that read it: Traefik, fabio. Repeatable.",
+        "1 to 1024 printable characters", "urlprefix-/orders";
     HEALTH = "health", "health", "OUTRIGGER_HEALTH", One, "PATH",
         "Path of the application that answers 2xx while it is well.",
         "a path that begins with `/`, without spaces and `#`", "/healthz";

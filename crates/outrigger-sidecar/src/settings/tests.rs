@@ -42,6 +42,7 @@ fn the_defaults_are_those_that_are_documented() {
             "language = none (default)",
             "version = none (default)",
             "zone = none (default)",
+            "tag = none (default)",
             "health = none (default)",
             "drain = 30s (default)",
             "inbound = 127.0.0.1:0 (default: the registry is on loopback)",

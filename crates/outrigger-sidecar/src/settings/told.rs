@@ -76,6 +76,7 @@ impl Settings {
             "language" => option(&self.language),
             "version" => option(&self.version),
             "zone" => option(&self.zone),
+            "tag" => list(&self.tag, Clone::clone),
             "health" => option(&self.health),
             "drain" => (json!(write_duration(self.drain.value)), self.drain.origin.clone()),
             "inbound" => one(&self.inbound),

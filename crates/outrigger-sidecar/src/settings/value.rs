@@ -38,6 +38,14 @@ pub(super) fn text(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+/// A tag of the registry: Traefik's rules are long ones.
+pub(super) fn tag(text: &str) -> Option<String> {
+    let fits = (1..=1_024).contains(&text.chars().count())
+        && !text.chars().any(char::is_control)
+        && text.trim() == text;
+    fits.then(|| text.to_owned())
+}
+
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| text.into())
 }
