@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Run(sidecar::RunArgs),
     /// Run a sidecar without a program of its own: the second container.
     #[command(after_help = sidecar::SIDECAR_HELP)]
-    Sidecar(sidecar::SettingsArgs),
+    Sidecar(sidecar::SidecarArgs),
     /// Show what the registry knows: every service with its instances.
     #[command(after_help = format!("Examples:\n  outrigger services\n  \
         outrigger services inventory --json\n  outrigger services --watch --language java\n\n\

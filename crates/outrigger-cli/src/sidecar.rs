@@ -11,14 +11,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use child::run as run_program;
 
-use crate::cli::sidecar::SettingsArgs;
+use crate::cli::sidecar::SidecarArgs;
 use crate::policy::Ended;
 use crate::{Exit, print};
 use given::Read;
 
 /// Serves until it is told to end.
-pub(crate) async fn run(arguments: SettingsArgs) -> Exit {
-    let ended = match given::read(Mode::Sidecar, &arguments, &[]) {
+pub(crate) async fn run(arguments: SidecarArgs) -> Exit {
+    if arguments.stop {
+        return stop();
+    }
+    let ended = match given::read(Mode::Sidecar, &arguments.settings, &[]) {
         Ok(Read::Checked(exit)) => return exit,
         Ok(Read::Settings(settings)) => serve(*settings).await,
         Err(ended) => Err(ended),
@@ -57,6 +60,16 @@ async fn serve(given: given::Settled) -> Result<Exit, Ended> {
         _ = interrupt.recv() => return Ok(Exit::Interrupted),
     }
     Ok(exit)
+}
+
+/// Tells the first process of this container to end.
+fn stop() -> Exit {
+    match outrigger_sidecar::stop_first() {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            Ended::unreachable(Error::new(error).context("there is no sidecar to stop")).say()
+        }
+    }
 }
 
 /// How a sidecar that does not start ends the program.

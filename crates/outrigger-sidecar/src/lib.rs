@@ -32,6 +32,7 @@
 mod addresses;
 mod child;
 mod config;
+mod container;
 mod correlate;
 mod environment;
 mod error;
@@ -52,6 +53,7 @@ pub use config::{
     Application, Config, Listen, Network, Place, Registry, TlsFiles, Trust, Unknown, Upstream,
     UpstreamKind, host_and_port,
 };
+pub use container::stop_first;
 pub use correlate::Correlation;
 pub use environment::{Environment, Facts, url_variable};
 pub use error::SidecarError;

@@ -27,6 +27,7 @@ pub(super) const SIDECAR_HELP: &str = "Examples:
   outrigger sidecar --service orders --port 8080
   outrigger sidecar --upstream db=tcp://127.0.0.1:15432
   outrigger sidecar --config sidecar.toml --check
+  outrigger sidecar --stop
 
 Flags go before variables of the environment, and those before --config. With neither --service
 nor --port it serves outbound traffic only. A repeatable flag takes several values in its variable,
@@ -43,6 +44,17 @@ pub(crate) struct RunArgs {
     /// The program and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Flags of `sidecar`.
+#[derive(Debug, Args)]
+pub(crate) struct SidecarArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// Inside a sidecar's container: tell the sidecar, its first process, to end in order.
+    // Without a variable: one that stands in a container would end its sidecar at the start.
+    #[arg(long)]
+    pub(crate) stop: bool,
 }
 
 /// Flags of `sidecar`, and of `run` beside its command.
