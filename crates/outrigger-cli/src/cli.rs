@@ -10,6 +10,7 @@ use crate::demo::Role;
 
 pub(crate) mod look;
 pub(crate) mod policy;
+pub(crate) mod render;
 pub(crate) mod sidecar;
 
 const LOOKING: &str = "Exit codes: 0 there is something to show; 1 there is nothing; 2 usage; \
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     /// Check policies, look into them, and put them in force.
     #[command(subcommand, arg_required_else_help = true)]
     Policy(policy::PolicyCommand),
+    /// Render policies for others to enforce: Istio, a plain Envoy.
+    #[command(after_help = render::HELP)]
+    Render(render::RenderArgs),
 }
 
 /// The values of a flag's variable: `1` and `true` count, `0`, `false`, `no` and nothing do not.

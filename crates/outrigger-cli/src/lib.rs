@@ -13,6 +13,7 @@
 //! | `outrigger services` | shows what the registry knows |
 //! | `outrigger resolve` | tells which instances of a service a caller would get, and why not the others |
 //! | `outrigger policy` | checks policies, looks into them, puts them into Consul's KV and takes them back |
+//! | `outrigger render` | renders policies for others to enforce: Istio, a plain Envoy |
 
 mod cli;
 mod clock;
@@ -24,6 +25,7 @@ mod paint;
 mod policy;
 mod print;
 mod registry;
+mod render;
 mod resolve;
 mod run;
 mod services;

@@ -6,7 +6,7 @@ mod ended;
 mod explain;
 mod fmt;
 mod history;
-mod input;
+pub(crate) mod input;
 mod push;
 mod schema;
 mod store;
@@ -63,6 +63,6 @@ fn pretty(value: &Value) -> String {
 }
 
 /// `1 file`, `2 files`.
-fn many(count: usize, word: &str) -> String {
+pub(crate) fn many(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }

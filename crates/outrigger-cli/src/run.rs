@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::{Exit, demo, dev, logs, policy, print, resolve, services, sidecar};
+use crate::{Exit, demo, dev, logs, policy, print, render, resolve, services, sidecar};
 
 /// Runs the command line and says how it ended. Prints to stdout what is the result, and
 /// everything else to stderr.
@@ -41,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Command::Services(arguments) => Ok(services::run(arguments).await),
             Command::Resolve(arguments) => Ok(resolve::run(arguments).await),
             Command::Policy(command) => Ok(policy::run(command).await),
+            Command::Render(arguments) => Ok(render::run(arguments).await),
         }
     });
     // What still runs are tasks of connections; nobody waits for them.

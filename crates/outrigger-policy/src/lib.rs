@@ -85,3 +85,11 @@ pub use source::{Format, Place, version_of};
 pub use tombstone::{TOMBSTONE, is_tombstone};
 pub use trial::{TestOutcome, TestReport};
 pub use written::{Written, WrittenValue};
+
+// What the fields of a policy are made of, for whoever reads them without the rules themselves.
+pub use outrigger_balance::{
+    Algorithm, BalanceConfig, EjectConfig, ErrorClass, Locality, SlowStart, Subset,
+};
+pub use outrigger_core::Ratio;
+pub use outrigger_limit::{Mode, RateLimitConfig};
+pub use outrigger_retry::{BudgetConfig, Condition, Methods, RetryConfig};

@@ -40,7 +40,8 @@ pub(crate) enum PolicyCommand {
     /// Tell every value that holds and where it comes from, or what becomes of one request.
     #[command(after_help = format!("Examples:\n  outrigger policy explain inventory.yaml\n  \
         outrigger policy explain inventory.yaml --request 'GET /v2/stock?beta=1' -H 'x-canary: 1'\n  \
-        outrigger policy pull inventory | outrigger policy explain - --request /stock\n\n{CODES}"))]
+        outrigger policy pull inventory | outrigger policy explain - --request /stock\n  \
+        outrigger policy explain inventory.yaml --targets\n\n{CODES}"))]
     Explain(ExplainArgs),
     /// Hold a policy against what its owner expects of it.
     #[command(after_help = format!("Examples:\n  outrigger policy test policies/inventory.yaml\n  \
@@ -155,6 +156,10 @@ pub(crate) struct ExplainArgs {
         requires = "request"
     )]
     pub(crate) header: Vec<String>,
+    /// Tell instead what becomes of every value where somebody else enforces the rules: exact,
+    /// approximate and how, library-only or mesh-only.
+    #[arg(long, env = "OUTRIGGER_TARGETS", value_parser = super::flag(), conflicts_with = "request")]
+    pub(crate) targets: bool,
     /// Who sends the request, for the rules of the service itself.
     #[arg(long, env = "OUTRIGGER_CALLER", value_name = "SERVICE", requires = "request")]
     pub(crate) caller: Option<ServiceName>,

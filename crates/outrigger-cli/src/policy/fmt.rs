@@ -1,13 +1,12 @@
 //! `outrigger policy fmt`: policies in their one form, comments and all.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _, stderr};
+use std::io::stderr;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use outrigger_policy::{FormatError, format};
 
-use super::input::{Input, expand, has_tests};
+use super::input::{Input, expand, has_tests, replace};
 use super::{Ended, many};
 use crate::cli::policy::FmtArgs;
 use crate::paint::Paint;
@@ -68,24 +67,4 @@ fn one(file: &str, check: bool) -> Result<bool, Ended> {
         }
     }
     Ok(is_same)
-}
-
-/// Replaces a file as a whole: whoever reads it meanwhile sees the old text or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // What a link points to is replaced, and not the link.
-    let path = path.canonicalize()?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        fs::set_permissions(&beside, fs::metadata(&path)?.permissions())?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)
-    })();
-    if written.is_err() {
-        // What is wrong is told; a rest of it would only be in the way.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }

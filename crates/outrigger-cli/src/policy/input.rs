@@ -1,8 +1,8 @@
 //! The files that were named: read whole, with their places, bounded.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read, stderr};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _, stderr};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -16,11 +16,11 @@ use crate::print;
 const READ_MAX: u64 = 4 << 20;
 
 /// What the names of policies end with.
-pub(super) const ENDINGS: [&str; 4] = ["yaml", "yml", "json", "toml"];
+pub(crate) const ENDINGS: [&str; 4] = ["yaml", "yml", "json", "toml"];
 
 /// A file, or what came in on stdin.
 #[derive(Clone, Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// As it was named; `<stdin>` for `-`.
     pub(super) name: String,
     /// What is in it.
@@ -29,7 +29,7 @@ pub(super) struct Input {
 
 impl Input {
     /// Reads one file, or stdin for `-`.
-    pub(super) fn read(name: &str) -> Result<Self, Ended> {
+    pub(crate) fn read(name: &str) -> Result<Self, Ended> {
         let bytes = if name == "-" { bounded(io::stdin().lock()) } else { open(name) };
         let name = if name == "-" { "<stdin>" } else { name };
         let bytes =
@@ -49,7 +49,7 @@ impl Input {
     }
 
     /// Reads it as a policy, for a command that has no use for one that does not hold.
-    pub(super) fn parsed(&self) -> Result<Parsed, Ended> {
+    pub(crate) fn parsed(&self) -> Result<Parsed, Ended> {
         self.parse().map_err(|report| {
             print::note(Paint::of(&stderr()).report(&report.to_string()).trim_end());
             Ended::usage(anyhow!("{} does not hold", self.name))
@@ -68,7 +68,7 @@ impl Input {
 }
 
 /// The names of files: folders become the policies in them, in order; each name once.
-pub(super) fn expand(names: &[String]) -> Result<Vec<String>, Ended> {
+pub(crate) fn expand(names: &[String]) -> Result<Vec<String>, Ended> {
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
     for name in names {
@@ -91,7 +91,7 @@ pub(super) fn expand(names: &[String]) -> Result<Vec<String>, Ended> {
 }
 
 /// The files of a folder whose names fit, in order.
-pub(super) fn folder(path: &Path, fits: fn(&str) -> bool) -> io::Result<Vec<String>> {
+pub(crate) fn folder(path: &Path, fits: fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
@@ -126,6 +126,29 @@ pub(super) fn is_tests(file: &str) -> bool {
 /// The same by a whole path.
 pub(super) fn has_tests(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|file| is_tests(&file.to_string_lossy()))
+}
+
+/// Replaces a file as a whole, or makes it: whoever reads it meanwhile sees the old text or the new
+/// one.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // What a link points to is replaced, and not the link.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        if let Ok(before) = fs::metadata(&path) {
+            fs::set_permissions(&beside, before.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(&beside, &path)
+    })();
+    if written.is_err() {
+        // What is wrong is told; a rest of it would only be in the way.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 fn open(name: &str) -> io::Result<Vec<u8>> {
