@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::Request;
-use outrigger::{Body, Fleet};
 use outrigger::core::{Context, Dispatch, Endpoint, Instance, Protocol, ServiceName, Status};
 use outrigger::http::{OutboundBody, Pool, PoolConfig};
 use outrigger::tower::clock;
+use outrigger::{Body, Fleet};
 use tower_service::Service;
 
 use crate::Place;
