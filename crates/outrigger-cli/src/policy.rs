@@ -7,6 +7,7 @@ mod explain;
 mod fmt;
 mod history;
 pub(crate) mod input;
+mod kept;
 mod push;
 mod schema;
 mod store;

@@ -137,7 +137,7 @@ impl Client {
             judge(ask, sent.map_err(|error| self.name(ask, error))?)
         };
         let result = self.bound(asking, ask, within).await;
-        if matches!(result, Err(RegistryError::Denied { .. })) {
+        if result.as_ref().is_err_and(RegistryError::is_denied) {
             // Whoever waits for another token is woken when the file holds one by now.
             self.token.reread();
         }
@@ -152,7 +152,7 @@ impl Client {
     ) -> Result<Answered, RegistryError> {
         match self.ask_once(lane, permit, ask).await {
             // The file may hold another token by now; once, so that two wrong ones do not loop.
-            Err(RegistryError::Denied { .. }) if self.token.reread() => {
+            Err(error) if error.is_denied() && self.token.reread() => {
                 self.ask_once(lane, permit, ask).await
             }
             other => other,
@@ -334,10 +334,12 @@ fn judge(ask: &Ask, reply: Reply) -> Result<Answered, RegistryError> {
         return Err(RegistryError::Answer { what, class: "redirect", source: None });
     }
     let text = excerpt(&body);
-    // Old agents say it with 500, when it was the leader who found out.
-    let denied = ["Permission denied", "ACL not found", "token does not exist"];
+    // Old agents say both with 500, when it was the leader who found out.
+    if ["ACL not found", "token does not exist"].iter().any(|word| text.contains(word)) {
+        return Err(RegistryError::UnknownToken { what });
+    }
     if matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
-        || denied.iter().any(|word| text.contains(word))
+        || text.contains("Permission denied")
     {
         return Err(RegistryError::Denied { what, rule: ask.rule.as_str().into() });
     }

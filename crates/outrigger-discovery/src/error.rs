@@ -28,7 +28,13 @@ pub enum RegistryError {
         /// How long we waited.
         after: Duration,
     },
-    /// The token is unknown, or has no right to this.
+    /// The registry does not know the token at all: mistyped, expired, or of another registry.
+    #[error("the registry denies {what}: it does not know the token")]
+    UnknownToken {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// The token, or whoever has none, has no right to this.
     #[error("the registry denies {what}: the token needs `{rule}`")]
     Denied {
         /// What was asked.
@@ -90,7 +96,7 @@ impl RegistryError {
         match self {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
-            Self::Denied { .. } => "denied",
+            Self::Denied { .. } | Self::UnknownToken { .. } => "denied",
             Self::Status { status: 429, .. } => "too_many_requests",
             Self::Status { status: 500..=599, .. } => "server_error",
             Self::Status { .. } => "status",
@@ -99,5 +105,11 @@ impl RegistryError {
             Self::Key { .. } | Self::Value { .. } => "refused",
             Self::Ended => "ended",
         }
+    }
+
+    /// Whether another token would help: this one is unknown, or lacks a right.
+    #[must_use]
+    pub const fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::UnknownToken { .. })
     }
 }

@@ -8,6 +8,8 @@ mod build;
 mod comments;
 mod print;
 
+use crate::check::{self, Findings};
+use crate::fields::POLICY;
 use crate::finding::Report;
 use crate::source::{Format, Source};
 use crate::tree::{self, Node, Value};
@@ -16,7 +18,7 @@ use crate::tree::{self, Node, Value};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// It cannot be read.
+    /// It cannot be read, or there is nothing of a policy in it.
     #[error("{0}")]
     Unreadable(Report),
     /// It could not be printed without a loss.
@@ -30,6 +32,9 @@ pub enum FormatError {
 }
 
 /// Formats a policy's text. Formatting twice changes nothing more.
+///
+/// The text must be a section with a key in it; whether the policy holds is not asked, so that an
+/// editor can format what is still being written.
 ///
 /// Keys of sections come in the order of the reference, names that the writer chose keep their
 /// order. YAML keeps its comments and what stands in brackets; JSON has none. TOML is refused.
@@ -67,6 +72,13 @@ pub fn format(name: &str, text: &str, format: Format) -> Result<String, FormatEr
 fn tree_of(source: &Source, format: Format) -> Result<Node, FormatError> {
     let (tree, findings) = tree::read(source, format);
     match tree {
+        Some(tree) if findings.is_empty() && tree.entries().is_empty() => {
+            // No key at all: an editor's half-written file, or no policy. What `check` says of it
+            // is the answer here too.
+            let mut out = Findings::new(source, findings);
+            check::section(&tree, &POLICY, "", &mut out);
+            Err(FormatError::Unreadable(Report::new(source, out.all)))
+        }
         Some(tree) if findings.is_empty() => Ok(tree),
         _ => Err(FormatError::Unreadable(Report::new(source, findings))),
     }

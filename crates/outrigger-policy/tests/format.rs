@@ -104,6 +104,14 @@ fn json_is_ordered_and_toml_is_left_alone() {
         Err(FormatError::Refused { .. })
     ));
     assert!(matches!(format("x.yaml", "a: [", Format::Yaml), Err(FormatError::Unreadable(_))));
+    for nothing in
+        ["", " \n\t\n", "# only\n", "---\n", "null\n", "{}\n", "[]\n", "42\n", "\u{feff}"]
+    {
+        let found = format("x.yaml", nothing, Format::Yaml);
+        let Err(FormatError::Unreadable(report)) = found else { panic!("{nothing:?}: {found:?}") };
+        let checked = Policy::parse("x.yaml", nothing, Format::Yaml).expect_err("no policy");
+        assert_eq!(report.to_string(), checked.to_string(), "{nothing:?}: as `check` says it");
+    }
     let twice = format("x.yaml", "a: 1\na: 2\n", Format::Yaml);
     assert!(matches!(twice, Err(FormatError::Unreadable(_))), "one of them would be lost");
 }

@@ -40,6 +40,15 @@ impl Ended {
         self
     }
 
+    /// Adds one more thing to do about it.
+    pub(crate) fn and_help(mut self, help: impl fmt::Display) -> Self {
+        self.help = Some(match self.help {
+            Some(first) => format!("{first}; {help}"),
+            None => help.to_string(),
+        });
+        self
+    }
+
     /// Prints why, and what to do about it; how the program ends.
     pub(crate) fn say(&self) -> Exit {
         print::error(&self.error);
@@ -68,6 +77,9 @@ impl From<RegistryError> for Ended {
                 "give the token's policy that rule, or another token by CONSUL_HTTP_TOKEN or \
                  CONSUL_HTTP_TOKEN_FILE",
             ),
+            RegistryError::UnknownToken { .. } => {
+                Some("give one that it knows by CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE")
+            }
             RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
                 Some("name the registry by --consul URL, OUTRIGGER_CONSUL or CONSUL_HTTP_ADDR")
             }

@@ -3,11 +3,12 @@
 use std::io::{stderr, stdout};
 
 use anyhow::anyhow;
-use outrigger_policy::{Format, Policy};
+use outrigger_policy::{Format, Policy, nearest};
 use serde_json::{Value, json};
 
 use super::Ended;
-use super::store::{Entry, Read, Store};
+use super::kept::{Current, Entry, Read};
+use super::store::Store;
 use super::write::{Write, shown};
 use crate::cli::policy::{HistoryArgs, PullArgs, RollbackArgs, Target, VersionPrefix};
 use crate::paint::Paint;
@@ -19,13 +20,26 @@ pub(super) async fn pull(arguments: &PullArgs) -> Result<Exit, Ended> {
     let read = store.read(target).await?;
     if let Some(version) = &arguments.version {
         let entry = find(target, &read, version)?;
-        print::note(&format!("{target}: {}", shown(entry.version, entry.author.as_ref())));
-        print::raw(&entry.text);
+        print::note(&format!("{target}: {}", shown(entry.version(), entry.author.as_ref())));
+        warn(target, entry.trouble(target));
+        print::raw(entry.text());
         return Ok(Exit::Done);
     }
-    let Some(current) = read.in_force() else { return Err(none(target, &read, &store)) };
-    print::note(&format!("{target}: {}", shown(current.version, read.author())));
-    print::raw(&current.text);
+    let Some(current) = read.in_force() else {
+        return Err(none(target, &read, &store).await);
+    };
+    let trouble = current.trouble(target);
+    if !current.is_text() {
+        let why = format!("{target}: what stands in its key is no policy");
+        let what = anyhow!(trouble.unwrap_or_default()).context(why);
+        return Err(Ended::does_not_hold(what).with_help(format!(
+            "whoever obeyed a policy keeps the last good one; `outrigger policy history {target}` \
+             lists what was, and `rollback` puts it in force again"
+        )));
+    }
+    print::note(&format!("{target}: {}", shown(current.version(), read.author())));
+    warn(target, trouble);
+    print::raw(current.text());
     Ok(Exit::Done)
 }
 
@@ -34,9 +48,9 @@ pub(super) async fn list(arguments: &HistoryArgs) -> Result<Exit, Ended> {
     let (store, target) = (Store::open(&arguments.registry)?, &arguments.service);
     let read = store.read(target).await?;
     if read.history.is_empty() && read.current.is_none() {
-        return Err(none(target, &read, &store));
+        return Err(none(target, &read, &store).await);
     }
-    let rows = rows(&read);
+    let rows = rows(target, &read);
     if arguments.json {
         let all: Vec<Value> = rows.iter().map(Row::json).collect();
         print::result(&super::pretty(&Value::Array(all)));
@@ -52,19 +66,36 @@ pub(super) async fn list(arguments: &HistoryArgs) -> Result<Exit, Ended> {
     print::result(&paint.faint(head.trim_end()));
     for row in &rows {
         let mark = if row.is_in_force { "*" } else { " " };
-        let what = match (row.is_removed, row.is_in_force) {
-            (true, _) => "  removed",
-            (false, true) => "  in force",
-            (false, false) => "",
+        let what = match (row.is_removed, row.is_in_force, &row.error) {
+            (true, ..) => "  removed",
+            (false, true, None) => "  in force",
+            (false, true, Some(_)) => "  in its key, and does not hold",
+            (false, false, None) => "",
+            (false, false, Some(_)) => "  does not hold",
         };
         let line = format!(
             "{mark} {:>numbers$}  {:<12}  {:<20}  {:<names$}{what}",
             row.number, row.version, row.at, row.by
         );
         let line = line.trim_end();
-        print::result(&if row.is_in_force { paint.good(line) } else { line.to_owned() });
+        print::result(&match (row.is_in_force, &row.error) {
+            (true, None) => paint.good(line),
+            (true, Some(_)) => paint.bad(line),
+            (false, _) => line.to_owned(),
+        });
     }
+    warn(target, read.current.as_ref().and_then(|current| current.trouble(target)));
     Ok(Exit::Done)
+}
+
+/// Says that a text is obeyed by nobody, and why.
+fn warn(target: &Target, trouble: Option<String>) {
+    let Some(trouble) = trouble else { return };
+    let word = Paint::of(&stderr()).strong("warning");
+    print::note(&format!(
+        "{word}: {target}: this does not hold, and whoever obeyed a policy keeps the last good one\n  \
+         because: {trouble}"
+    ));
 }
 
 /// Puts an earlier version in force.
@@ -72,54 +103,63 @@ pub(super) async fn roll_back(arguments: &RollbackArgs) -> Result<Exit, Ended> {
     let (store, target) = (Store::open(&arguments.write.registry)?, &arguments.service);
     let read = store.read(target).await?;
     if read.history.is_empty() && read.current.is_none() {
-        return Err(none(target, &read, &store));
+        return Err(none(target, &read, &store).await);
     }
-    let in_force = read.current.as_ref().map(|current| current.version);
     let entry = match &arguments.version {
         Some(version) => find(target, &read, version)?,
-        None => {
-            let mut earlier = read.history.iter().rev();
-            let fits = |entry: &&Entry| Some(entry.version) != in_force && !entry.is_removed();
-            earlier.find(fits).ok_or_else(|| {
-                let why = format!("{target}: there is no earlier version to go back to");
-                Ended::does_not_hold(anyhow!(why))
-            })?
-        }
+        None => last_good(target, &read)?,
     };
-    if !entry.is_removed() {
-        let name = format!("{target}@{}", entry.version);
-        // A newer version of the program may find wrong what an older one pushed.
-        if let Err(report) = Policy::parse(&name, &entry.text, Format::of_text(&entry.text)) {
+    // A newer version of the program may find wrong what an older one pushed.
+    if let Some(trouble) = entry.trouble(target) {
+        let name = format!("{target}@{}", entry.version());
+        if let Err(report) = Policy::parse(&name, entry.text(), Format::of_text(entry.text())) {
             print::note(Paint::of(&stderr()).report(&report.to_string()).trim_end());
-            let why = format!("{target}: {} does not hold; nothing was written", entry.version);
-            return Err(Ended::does_not_hold(anyhow!(why)));
+        } else {
+            print::note(&trouble);
         }
+        let why = format!("{target}: {} does not hold; nothing was written", entry.version());
+        return Err(Ended::does_not_hold(anyhow!(why)));
     }
-    let write = Write { target, text: &entry.text, base: None };
+    let write = Write { target, text: entry.text(), base: None };
     write.run(&store, &read, &arguments.write).await?;
     Ok(Exit::Done)
 }
 
+/// The newest version before the one in force that holds; says which ones were passed over.
+fn last_good<'a>(target: &Target, read: &'a Read) -> Result<&'a Entry, Ended> {
+    for entry in read.earlier().filter(|entry| !entry.is_removed()) {
+        match entry.trouble(target) {
+            None => return Ok(entry),
+            Some(trouble) => print::note(&format!(
+                "{target}: {} is passed over: it does not hold\n  because: {trouble}",
+                entry.version()
+            )),
+        }
+    }
+    let why = format!("{target}: there is no earlier version to go back to");
+    Err(Ended::does_not_hold(anyhow!(why)))
+}
+
 /// The newest place in the history that a version means.
 fn find<'a>(target: &Target, read: &'a Read, wanted: &VersionPrefix) -> Result<&'a Entry, Ended> {
-    let mut fitting = read.history.iter().rev().filter(|entry| wanted.means(entry.version));
+    let mut fitting = read.history.iter().rev().filter(|entry| wanted.means(entry.version()));
     let Some(found) = fitting.next() else {
         let why =
             format!("{target}: there is no version {wanted} among the last {}", super::store::KEPT);
         return Err(Ended::does_not_hold(anyhow!(why))
             .with_help(format!("`outrigger policy history {target}` lists them")));
     };
-    match fitting.find(|other| other.version != found.version) {
+    match fitting.find(|other| other.version() != found.version()) {
         Some(other) => Err(Ended::usage(anyhow!(
             "{target}: {wanted} may be {} or {}; write more of it",
-            found.version,
-            other.version
+            found.version(),
+            other.version()
         ))),
         None => Ok(found),
     }
 }
 
-fn none(target: &Target, read: &Read, store: &Store) -> Ended {
+async fn none(target: &Target, read: &Read, store: &Store) -> Ended {
     let why = match (&read.current, read.author()) {
         (Some(_), Some(author)) => {
             format!("the policy of {target} was removed ({}, {})", author.by, author.at)
@@ -129,7 +169,13 @@ fn none(target: &Target, read: &Read, store: &Store) -> Ended {
     };
     let ended = Ended::does_not_hold(anyhow!(why));
     match read.history.is_empty() {
-        true => ended,
+        true => {
+            let others = store.targets().await;
+            match nearest(target.as_str(), others.iter().map(String::as_str)) {
+                Some(near) => ended.with_help(format!("did you mean `{near}`?")),
+                None => ended,
+            }
+        }
         false => ended.with_help(format!(
             "`outrigger policy history {target}` lists what was; `rollback` puts it in force again"
         )),
@@ -144,22 +190,24 @@ struct Row {
     by: String,
     is_removed: bool,
     is_in_force: bool,
+    error: Option<String>,
 }
 
-fn rows(read: &Read) -> Vec<Row> {
-    let mut in_force = read.current.as_ref().map(|current| current.version);
+fn rows(target: &Target, read: &Read) -> Vec<Row> {
+    let mut in_force = read.current.as_ref().map(Current::version);
     let mut rows = Vec::new();
     for entry in read.history.iter().rev() {
         // Of two places of one version, the later one put it in force.
-        let is_in_force = in_force.take_if(|version| *version == entry.version).is_some();
+        let is_in_force = in_force.take_if(|version| *version == entry.version()).is_some();
         let author = entry.author.as_ref();
         rows.push(Row {
             number: entry.number.to_string(),
-            version: entry.version.to_string(),
+            version: entry.version().to_string(),
             at: author.map_or("-", |author| &author.at).to_owned(),
             by: author.map_or("-", |author| &author.by).to_owned(),
             is_removed: entry.is_removed(),
             is_in_force,
+            error: entry.trouble(target),
         });
     }
     if let (Some(version), Some(current)) = (in_force, &read.current) {
@@ -167,9 +215,8 @@ fn rows(read: &Read) -> Vec<Row> {
         let unknown = || "-".to_owned();
         let is_removed = current.is_removed();
         let (number, version) = (unknown(), version.to_string());
-        let row =
-            Row { number, version, at: unknown(), by: unknown(), is_removed, is_in_force: true };
-        rows.insert(0, row);
+        let (at, by, error) = (unknown(), unknown(), current.trouble(target));
+        rows.insert(0, Row { number, version, at, by, is_removed, is_in_force: true, error });
     }
     rows
 }
@@ -184,6 +231,7 @@ impl Row {
             "by": known(&self.by),
             "removed": self.is_removed,
             "in_force": self.is_in_force,
+            "error": self.error,
         })
     }
 }

@@ -42,9 +42,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<Exit, Ended> {
         if let Err(mut ended) = one.await {
             let rest: Vec<_> = pushed.iter().skip(at + 1).map(|(name, _)| name.as_str()).collect();
             if !rest.is_empty() {
-                let also = format!("not pushed either: {}", rest.join(", "));
-                ended.help =
-                    Some(ended.help.map_or_else(|| also.clone(), |help| format!("{help}; {also}")));
+                ended = ended.and_help(format!("not pushed either: {}", rest.join(", ")));
             }
             return Err(ended);
         }
@@ -84,9 +82,9 @@ fn gather(files: &[String], arguments: &PushArgs) -> Result<Vec<(Target, Input)>
         good.push((target, input));
     }
     if refused > 0 {
-        let of = many(files.len(), "file");
+        let (of, verb) = (many(files.len(), "file"), if refused == 1 { "does" } else { "do" });
         return Err(Ended::does_not_hold(anyhow!(
-            "{refused} of {of} does not hold; nothing was pushed"
+            "{refused} of {of} {verb} not hold; nothing was pushed"
         )));
     }
     Ok(good)

@@ -8,7 +8,8 @@ use outrigger_policy::{is_tombstone, version_of};
 
 use super::Ended;
 use super::diff::sentences;
-use super::store::{Author, Current, Overtaken, Read, Store};
+use super::kept::{Author, Current, Read};
+use super::store::{Overtaken, Store};
 use crate::cli::policy::{Base, Target, WriteArgs};
 use crate::paint::Paint;
 use crate::{clock, print};
@@ -46,9 +47,11 @@ impl Write<'_> {
         }
         let before = read.in_force();
         let removes = is_tombstone(self.text);
-        let is_same = read.current.as_ref().is_some_and(|current| current.text == self.text);
+        let is_same = read.current.as_ref().is_some_and(|current| current.text() == self.text);
         let paint = Paint::of(&stdout());
-        if is_same || (removes && before.is_none()) {
+        // Whoever obeys a policy whose key has vanished goes on with it until there is a tombstone.
+        let vanished = read.current.is_none() && !read.history.is_empty();
+        if is_same || (removes && before.is_none() && !vanished) {
             let what = if removes {
                 "there is no policy in force".to_owned()
             } else {
@@ -67,22 +70,28 @@ impl Write<'_> {
             let written = store.write(target, self.text, &author(arguments), read).await?;
             if let Err(Overtaken(now)) = written {
                 let why = format!("{target}: somebody else was faster");
-                let was = before.map(|current| &*current.text);
+                let was = before.map(Current::text);
                 return Err(overtaken(target, &why, was, &now));
             }
         }
-        let replaced = before.map(|current| shown(current.version, read.author()));
+        let replaced = before.map(|current| shown(current.version(), read.author()));
         let line = match (removes, arguments.dry_run, replaced) {
             (true, false, Some(old)) => format!("removed; {old} is no longer in force"),
             (true, true, Some(old)) => format!("would be removed; {old} stays in force"),
+            (true, false, None) => "removed; its key was gone already, and now there is a \
+                                    tombstone: whoever still obeyed it goes on without"
+                .to_owned(),
+            (true, true, None) => {
+                "would be removed: its key is gone, and whoever obeyed it still does".to_owned()
+            }
             (false, false, Some(old)) => format!("{version} is in force; it replaces {old}"),
             (false, true, Some(old)) => format!("{version} would replace {old}"),
-            (_, false, None) => format!("{version} is in force; there was none before"),
-            (_, true, None) => format!("{version} would be put in force; there is none now"),
+            (false, false, None) => format!("{version} is in force; there was none before"),
+            (false, true, None) => format!("{version} would be put in force; there is none now"),
         };
         print::result(&format!("{}: {line}", paint.strong(target.as_str())));
         if let Some(before) = before.filter(|_| !removes) {
-            for sentence in sentences(&before.text, self.text) {
+            for sentence in sentences(before.text(), self.text) {
                 print::result(&format!("  {sentence}"));
             }
         }
@@ -93,7 +102,7 @@ impl Write<'_> {
 fn holds(base: &Base, read: &Read) -> bool {
     match (base, read.in_force()) {
         (Base::None, in_force) => in_force.is_none(),
-        (Base::Version(version), Some(current)) => version.means(current.version),
+        (Base::Version(version), Some(current)) => version.means(current.version()),
         (Base::Version(_), None) => false,
     }
 }
@@ -101,19 +110,20 @@ fn holds(base: &Base, read: &Read) -> bool {
 /// The text that was taken for the one in force.
 fn base_text<'a>(base: &Base, read: &'a Read) -> Option<&'a str> {
     let Base::Version(version) = base else { return None };
-    let entry = read.history.iter().rev().find(|entry| version.means(entry.version))?;
-    Some(&entry.text)
+    let entry = read.history.iter().rev().find(|entry| version.means(entry.version()))?;
+    Some(entry.text())
 }
 
 /// Why it was not written: what stands there, who wrote it, and what it changed.
 fn overtaken(target: &Target, why: &str, was: Option<&str>, now: &Read) -> Ended {
     let was = was.map(|was| (version_of(was), was));
     let (what, help) = match now.in_force() {
-        Some(Current { version, text, .. }) => {
-            let mut what = format!("{why}: {} is in force", shown(*version, now.author()));
+        Some(current) => {
+            let version = current.version();
+            let mut what = format!("{why}: {} is in force", shown(version, now.author()));
             if let Some((old, was)) = was {
                 what.push_str(&format!("\n  what changed since {old}:"));
-                for sentence in sentences(was, text) {
+                for sentence in sentences(was, current.text()) {
                     what.push_str(&format!("\n    {sentence}"));
                 }
             }
@@ -146,9 +156,7 @@ pub(super) fn shown(version: PolicyVersion, author: Option<&Author>) -> String {
 /// Who writes, and when.
 pub(super) fn author(arguments: &WriteArgs) -> Author {
     let by = arguments.by.clone().filter(|by| !by.is_empty()).unwrap_or_else(who);
-    // It is printed to terminals, and shares a value of the registry with the policy.
-    let by = by.chars().filter(|c| !c.is_control()).take(128).collect();
-    Author { at: humantime::format_rfc3339_seconds(clock::wall()).to_string(), by }
+    Author::new(&humantime::format_rfc3339_seconds(clock::wall()).to_string(), &by)
 }
 
 /// `user@machine`, as far as the environment tells.

@@ -456,6 +456,7 @@ fn again(turn: &Turn) -> Turn {
         Err(RegistryError::Denied { what, rule }) => {
             Err(RegistryError::Denied { what, rule: rule.clone() })
         }
+        Err(RegistryError::UnknownToken { what }) => Err(RegistryError::UnknownToken { what }),
         Err(RegistryError::Status { what, status, text }) => {
             Err(RegistryError::Status { what, status: *status, text: text.clone() })
         }
