@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Nanoseconds since the set was made.
 pub(crate) type Nanos = u64;
 
-/// Time for an old observation to fall to 1/e of its weight, when the answers get quicker.
+/// Time for an old observation to fall to 1/e of its weight, when the answers get quicker and
+/// several agreed that it was that slow. For one that stands alone it is a sixteenth.
 const DOWN: f64 = 4e9;
 /// The same when they get slower: nearly a peak, without letting one slow answer in a thousand
 /// decide where the next thousand go.
@@ -23,10 +24,16 @@ pub(crate) const ERROR_COST: f32 = 5e9;
 /// Where requests queue, the time grows with their number; where they run side by side, not at
 /// all; the root lies between, so that neither kind is mistaken for being slow because it is busy.
 ///
+/// An endpoint that looks slow is not asked, so nothing but time corrects a first answer that was
+/// late for once (it connected, the machine had just linked): with one memory for all, 500 ms
+/// among answers of 1 ms keep it out for 25 s. So the estimate has a *standing*: how many answers
+/// bore out that it is as slow as that. With each the memory doubles, from 0.25 s to 4 s.
+///
 /// One word, so that a reader never sees the cost of one observation with the time of another:
-/// 28 bits of an `f32` without sign (nanoseconds, precise to 1 in 10⁶), 36 bits of time in steps
-/// of 65.5 µs (52 days; an endpoint idle for longer than that is only taken to be fresher than it
-/// is). A time of zero marks a borrowed estimate, which the first observation replaces.
+/// 25 bits of an `f32` without sign (nanoseconds, precise to 1 in 10⁵), 3 of standing, 36 bits of
+/// time in steps of 65.5 µs (52 days; an endpoint idle for longer than that is only taken to be
+/// fresher than it is). A time of zero marks a borrowed estimate, which the first observation
+/// replaces.
 ///
 /// Source: Finagle's `PeakEwma`, tower's `peak_ewma`; the figures behind the differences stand in
 /// `docs/adr/0004-write-own-picker.md`.
@@ -36,7 +43,7 @@ pub(crate) struct Estimate(AtomicU64);
 impl Estimate {
     /// Borrows an estimate for an endpoint that has answered nothing yet.
     pub(crate) fn borrow_from(&self, cost: f32) {
-        let empty_or_borrowed = |word| (unpack(word).1 == 0).then(|| pack(cost, 0));
+        let empty_or_borrowed = |word| (unpack(word).at == 0).then(|| pack(cost, 0, 0));
         let _ = self.0.fetch_update(Relaxed, Relaxed, empty_or_borrowed);
     }
 
@@ -52,18 +59,24 @@ impl Estimate {
     #[inline]
     pub(crate) fn observe(&self, now: Nanos, sample: f32) {
         let step = step(now);
-        let (cost, at) = unpack(self.0.load(Relaxed));
-        let next = if at == 0 {
-            sample
+        let Word { cost, standing, at } = unpack(self.0.load(Relaxed));
+        let (next, standing) = if at == 0 {
+            (sample, 0)
         } else {
             // At least one step, or answers that come within one would not count at all.
             let passed = step.saturating_sub(at).max(1);
-            sample
-                + (cost - sample)
-                    * kept(passed, if sample > cost { HALVINGS_UP } else { HALVINGS_DOWN })
+            let left =
+                if sample > cost { kept(passed, HALVINGS_UP, 0) } else { faded(passed, standing) };
+            let next = sample + (cost - sample) * left;
+            // One answer that doubles the estimate stands alone; a quick one says nothing about
+            // how slow the others were.
+            let borne_out = u64::from(sample * 2.0 > next);
+            let standing =
+                if next > cost * 2.0 { 0 } else { (standing + borne_out).min(FULL_STANDING) };
+            (next, standing)
         };
         // A late answer must not turn the time back.
-        self.0.store(pack(next, step.max(at)), Relaxed);
+        self.0.store(pack(next, standing, step.max(at)), Relaxed);
     }
 
     /// The estimate as of now, in nanoseconds; `None` when nothing is known.
@@ -71,17 +84,17 @@ impl Estimate {
     /// It falls while nothing is observed, so that an endpoint that was slow is tried again.
     #[inline]
     pub(crate) fn read(&self, now: Nanos) -> Option<f32> {
-        let (cost, at) = unpack(self.0.load(Relaxed));
+        let Word { cost, standing, at } = unpack(self.0.load(Relaxed));
         if at == 0 {
             return (cost > 0.0).then_some(cost);
         }
-        Some(cost * kept(step(now).saturating_sub(at), HALVINGS_DOWN))
+        Some(cost * faded(step(now).saturating_sub(at), standing))
     }
 
     /// The estimate, if it is the endpoint's own.
     #[inline]
     pub(crate) fn own(&self, now: Nanos) -> Option<f32> {
-        let (_, at) = unpack(self.0.load(Relaxed));
+        let Word { at, .. } = unpack(self.0.load(Relaxed));
         (at != 0).then(|| self.read(now)).flatten()
     }
 }
@@ -183,15 +196,39 @@ fn step(now: Nanos) -> u64 {
     ((now >> STEP_SHIFT) + 1) & ((1 << STEP_BITS) - 1)
 }
 
+/// What [`Estimate`] keeps.
+struct Word {
+    cost: f32,
+    standing: u64,
+    at: u64,
+}
+
+/// Standing above this adds nothing.
+const FULL_STANDING: u64 = 4;
+const STANDING_BITS: u32 = 3;
+/// Bits of the mantissa that are not kept.
+const COST_SHIFT: u32 = 6;
+
 #[inline]
-fn pack(cost: f32, step: u64) -> u64 {
-    // Sign and the three lowest bits of the mantissa go.
-    u64::from((cost.max(0.0).to_bits() >> 3) & 0x0fff_ffff) << STEP_BITS | step
+fn pack(cost: f32, standing: u64, step: u64) -> u64 {
+    let cost = u64::from((cost.max(0.0).to_bits() & 0x7fff_ffff) >> COST_SHIFT);
+    ((cost << STANDING_BITS) | standing) << STEP_BITS | step
 }
 
 #[inline]
-fn unpack(word: u64) -> (f32, u64) {
-    (f32::from_bits(((word >> STEP_BITS) as u32) << 3), word & ((1 << STEP_BITS) - 1))
+fn unpack(word: u64) -> Word {
+    let cost = (word >> (STEP_BITS + STANDING_BITS)) as u32;
+    Word {
+        cost: f32::from_bits(cost << COST_SHIFT),
+        standing: (word >> STEP_BITS) & ((1 << STANDING_BITS) - 1),
+        at: word & ((1 << STEP_BITS) - 1),
+    }
+}
+
+/// The weight that is left of an estimate of this standing after so many steps.
+#[inline]
+fn faded(steps: u64, standing: u64) -> f32 {
+    kept(steps, HALVINGS_DOWN, FULL_STANDING - standing)
 }
 
 /// Half-lives per step for a decay, in 2^-40.
@@ -202,14 +239,14 @@ const fn halvings_per_step(decay: f64) -> u64 {
 const HALVINGS_DOWN: u64 = halvings_per_step(DOWN);
 const HALVINGS_UP: u64 = halvings_per_step(UP);
 
-/// e^(-t / decay), the weight that is left after so many steps, to within 0.1 %.
+/// e^(-t · 2^times / decay), the weight that is left after so many steps, to within 0.1 %.
 ///
 /// By hand, since it runs up to four times in a pick: several times cheaper than the library's,
 /// and the same on every machine.
 #[inline]
-fn kept(steps: u64, halvings_per_step: u64) -> f32 {
-    // 36 bits of steps times at most 27 of halvings: it fits. From here on in 2^-20.
-    let halvings = ((steps & ((1 << STEP_BITS) - 1)) * halvings_per_step) >> 20;
+fn kept(steps: u64, halvings_per_step: u64, times: u64) -> f32 {
+    // 36 bits of steps times at most 27 of halvings: it fits. From here on in 2^-20, 43 bits.
+    let halvings = (((steps & ((1 << STEP_BITS) - 1)) * halvings_per_step) >> 20) << times;
     let whole = halvings >> 20;
     if whole >= 126 {
         return 0.0;
@@ -311,19 +348,21 @@ mod tests {
         for ms in (0..60_000).step_by(37) {
             let steps = (ms * MS) >> STEP_SHIFT;
             let x = (steps << STEP_SHIFT) as f64 / DOWN;
-            let (ours, exact) = (f64::from(kept(steps, HALVINGS_DOWN)), (-x).exp());
+            let (ours, exact) = (f64::from(kept(steps, HALVINGS_DOWN, 0)), (-x).exp());
             assert!((ours / exact - 1.0).abs() < 0.001, "{ms} ms: {ours}, not {exact}");
         }
-        assert_eq!(kept(u64::MAX, HALVINGS_DOWN), 0.0);
+        assert_eq!(kept(u64::MAX, HALVINGS_DOWN, 4), 0.0);
     }
 
     #[test]
     fn what_is_packed_is_read_back() {
         for cost in [0.0, 1.0, 200.0, 1.234_567e6, 5e9, 9e12] {
             for at in [0, 1, 77_777, (1 << STEP_BITS) - 1] {
-                let (back, then) = unpack(pack(cost, at));
-                assert!((back - cost).abs() <= cost * 1e-5, "{cost} became {back}");
-                assert_eq!(then, at);
+                for standing in 0..=FULL_STANDING {
+                    let back = unpack(pack(cost, standing, at));
+                    assert!((back.cost - cost).abs() <= cost * 1e-5, "{cost}: {}", back.cost);
+                    assert_eq!((back.standing, back.at), (standing, at));
+                }
             }
         }
     }
@@ -374,9 +413,15 @@ mod tests {
     fn it_fades_while_nothing_is_observed() {
         let estimate = Estimate::default();
         estimate.observe(MS, 500e6);
-        // From a stall of 500 ms to twice an answer of 1 ms: ln(250) × 4 s.
-        let after = estimate.read(23 * SEC).expect("known");
+        // From a stall of 500 ms to twice an answer of 1 ms: ln(250) × 0.25 s.
+        let after = estimate.read(1_400 * MS).expect("known");
         assert!(after < 2e6, "{after}");
+        for at in 2..6 {
+            estimate.observe(at * SEC, 500e6);
+        }
+        // When five bear it out, × 4 s.
+        let after = estimate.read(26 * SEC).expect("known");
+        assert!((2e6..5e6).contains(&after), "{after}");
         let later = estimate.read(600 * SEC).expect("known");
         assert!(later < 1.0, "{later}");
     }

@@ -108,3 +108,48 @@ fn a_slow_worker_gets_less_and_the_tail_stays_short() {
     assert!(ours < least, "p99 {ours} s, least request {least} s");
     assert!(share < 0.05, "a worker of a third of the speed gets {share} of the requests");
 }
+
+/// Three endpoints that answer in a millisecond, except that some tries of the first one take
+/// longer: which share of the requests the first one got in each second.
+fn shares(per_second: u64, seconds: usize, late: impl Fn(usize, Time) -> Option<Time>) -> Vec<f64> {
+    let mut fleet = Fleet::of(3, options().with_eject(None));
+    let origin = fleet.now;
+    let mut open: Vec<(Time, Pick)> = Vec::new();
+    let mut tries = vec![0; seconds];
+    let gap = Duration::from_secs(1) / per_second as u32;
+    for number in 0..per_second * seconds as u64 {
+        let now = gap * number as u32;
+        open.sort_by_key(|(end, _)| *end);
+        let ended = open.partition_point(|(end, _)| *end <= now);
+        for (end, pick) in open.drain(..ended) {
+            drop(pick.complete(&Completion::status(origin + end, 200)));
+        }
+        fleet.now = origin + now;
+        let pick = fleet.pick();
+        let mut takes = Duration::from_millis(1);
+        if index_of(&pick) == 0 {
+            let before: usize = tries.iter().sum();
+            tries[now.as_secs() as usize] += 1;
+            takes = late(before, now).unwrap_or(takes);
+        }
+        open.push((now + takes, pick));
+    }
+    tries.iter().map(|&tries| f64::from(tries as u32) / per_second as f64).collect()
+}
+
+#[test]
+fn one_late_answer_is_forgotten_within_seconds_and_a_slow_endpoint_is_not() {
+    for per_second in [6, 60, 600] {
+        for late in [Duration::from_millis(300), Duration::from_secs(1)] {
+            // The very first answer: connect, first touch, a machine that has just linked.
+            let first = shares(per_second, 30, |tries, _| (tries == 0).then_some(late));
+            let back = first.iter().position(|&share| share > 0.2).expect("it comes back");
+            assert!(back <= 5, "{per_second}/s, {late:?}: back after {back} s, {first:?}");
+        }
+    }
+    // What is slow each time is asked less and less.
+    let slow = shares(200, 60, |_, _| Some(Duration::from_millis(500)));
+    let asked: f64 = slow.iter().map(|share| share * 200.0).sum();
+    assert!(asked <= 24.0, "{asked} of 12,000: {slow:?}");
+    assert!(slow[30..].iter().sum::<f64>() * 200.0 <= 4.0, "{slow:?}");
+}
