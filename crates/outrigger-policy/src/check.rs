@@ -2,7 +2,7 @@
 
 mod scalars;
 
-use crate::fields::{Absent, Field, Kind, Section, or};
+use crate::fields::{Absent, Field, Kind, POLICY, Section, or};
 use crate::finding::{Finding, Rule};
 use crate::scalar::nearest;
 use crate::source::{Source, Span};
@@ -113,7 +113,10 @@ fn not_a_section(node: &Node, section: &Section, path: &str, out: &mut Findings<
     let keys = or(section.fields.iter().take(6).map(|field| format!("`{}`", field.key)));
     match (&node.value, path) {
         (Value::Null, "") => {
-            let fix = "the smallest policy is `version: 1` and `service: NAME`";
+            let fix = match section.name == POLICY.name {
+                true => "the smallest policy is `version: 1` and `service: NAME`".to_owned(),
+                false => format!("it has keys such as {keys}"),
+            };
             out.add(Rule::MissingKey, node.span, "", "the file is empty", fix);
         }
         (Value::Null, path) => {

@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::check::{self, Findings};
 use crate::effective::{Effective, written};
 use crate::explain::{RequestSample, SampleError};
-use crate::fields::{Kind, POLICY, Section};
+use crate::fields::{Kind, POLICY, Section, or};
 use crate::finding::Report;
 use crate::model::{AuthorizeMode, Verdict};
 use crate::plan::{Plan, RequestView, RoutePlan};
@@ -125,6 +125,10 @@ impl Parsed {
         let view = View::of(item);
         let expect = view.section("expect");
         let refused = expect.text("refused");
+        if item.get("expect").is_some_and(|expect| expect.entries().is_empty()) {
+            let keys = fields::EXPECT.fields.iter().map(|field| format!("`{}`", field.key));
+            return vec![format!("it expects nothing, and so can never fail; add {}", or(keys))];
+        }
         let sample = match sample(&view) {
             Ok(sample) => sample,
             Err(error) => return vec![error.to_string()],

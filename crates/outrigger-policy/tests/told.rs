@@ -152,6 +152,9 @@ tests:
   - name: no request at all
     request: nonsense
     expect: { route: default }
+  - name: nothing to hold
+    request: GET /
+    expect: {}
 ";
     let report = tour.run_tests("bad.test.yaml", bad, Format::Yaml).expect("a good file");
     assert!(!report.holds());
@@ -159,4 +162,6 @@ tests:
     let broken = "version: 1\ntests:\n  - name: x\n    requst: GET /\n";
     let report = tour.run_tests("broken.test.yaml", broken, Format::Yaml).expect_err("a bad file");
     holds("tests_broken.txt", &report.to_string());
+    let report = tour.run_tests("empty.test.yaml", "", Format::Yaml).expect_err("an empty file");
+    holds("tests_empty.txt", &report.to_string());
 }

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::fields::{Absent, Field, Kind, POLICY, Section};
+use crate::source::{Format, Source};
+use crate::tree::{self, Node, Value};
 
 pub(super) fn of_policy() -> Json {
     let mut definitions = Map::new();
@@ -45,27 +47,31 @@ fn property(field: &Field, definitions: &mut Map<String, Json>) -> Json {
     // Beside a reference, other words count since draft 2019-09.
     schema["description"] = json!(text);
     if let Absent::Is(value) = field.default
-        && let Some(value) = default(value, &field.kind)
+        && let Some(value) = self::value(value)
     {
         schema["default"] = value;
     }
-    schema["examples"] = json!([field.example]);
+    schema["examples"] = value(field.example).into_iter().collect();
     schema
 }
 
-/// A default as JSON; `None` for what is written as a list or a section.
-fn default(text: &str, wanted: &Kind) -> Option<Json> {
-    match wanted {
-        Kind::Bool => text.parse::<bool>().ok().map(Json::from),
-        Kind::Int { .. } | Kind::Status { .. } => text.parse::<u64>().ok().map(Json::from),
-        Kind::Float { .. } | Kind::Ratio { .. } => text.parse::<f64>().ok().map(Json::from),
-        Kind::List { .. } | Kind::Map { .. } => match text {
-            "[]" => Some(json!([])),
-            "{}" => Some(json!({})),
-            _ => None,
-        },
-        Kind::Text { .. } => Some(json!(text.trim_matches('"'))),
-        _ => Some(json!(text)),
+/// What a piece of YAML says, as JSON: an editor completes with the value, and would write a text
+/// in quotes. `None` for one that is no YAML, such as a default told in words.
+fn value(yaml: &str) -> Option<Json> {
+    let (tree, findings) = tree::read(&Source::new("value", yaml), Format::Yaml);
+    findings.is_empty().then_some(tree).flatten().map(|node| json_of(&node))
+}
+
+fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(is) => json!(is),
+        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        Value::Text { text, .. } => json!(text),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, node)| (key.name.to_string(), json_of(node))).collect()
+        }
     }
 }
 

@@ -73,7 +73,7 @@ static TEST: Section = Section {
     ],
 };
 
-static EXPECT: Section = Section {
+pub(super) static EXPECT: Section = Section {
     name: "expect",
     doc: "What is expected to become of the request.",
     fields: &[
