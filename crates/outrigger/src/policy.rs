@@ -3,6 +3,8 @@
 mod choice;
 mod files;
 mod follow;
+#[cfg(test)]
+mod obeyed;
 mod slot;
 mod text;
 

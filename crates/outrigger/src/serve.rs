@@ -27,6 +27,8 @@ use tower_service::Service;
 use crate::fleet::Inner;
 use crate::policy::Role;
 use advertise::advertised;
+#[cfg(test)]
+pub(crate) use door::Accepts;
 use door::{Door, Doorkeeper, Doorplate};
 use health::Health;
 pub(crate) use health::Ready;

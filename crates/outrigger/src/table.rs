@@ -14,6 +14,8 @@ use outrigger_tower::Mirrored;
 
 pub(crate) use pools::Pools;
 pub(crate) use shared::{Means, Shared};
+#[cfg(test)]
+pub(crate) use spec::RouteSpec;
 pub(crate) use spec::{Spec, hash_on};
 
 use crate::DestinationError;

@@ -40,7 +40,7 @@ const MEASURE: Duration = Duration::from_millis(250);
 
 /// What a service accepts, as data.
 #[derive(Clone, Debug, Default)]
-struct Accepts {
+pub(crate) struct Accepts {
     body_limit: Option<u64>,
     rates: Vec<RateRule>,
     bound: BoundConfig,
@@ -287,7 +287,7 @@ impl Accepts {
         }
     }
 
-    fn of_plan(plan: &InboundPlan) -> Self {
+    pub(crate) fn of_plan(plan: &InboundPlan) -> Self {
         let rates = plan.rate_limits.iter().map(|rate| {
             let rule = RateRule::new(Arc::clone(&rate.name), rate.limit.clone())
                 .with_per(key_of(&rate.per));
