@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::consul::RealConsul;
-use crate::process::{Process, free_port, outrigger, wait_for};
+use crate::process::{Process, lasting_port, outrigger, wait_for};
 use crate::raw::Ask;
 
 /// The services of the demo, callees first.
@@ -80,7 +80,7 @@ impl Fleet {
     /// Those of starting a process.
     pub fn add(&mut self, role: &'static str) -> io::Result<SocketAddr> {
         self.started += 1;
-        let port = free_port()?;
+        let port = lasting_port()?;
         let mut command = Command::new(outrigger());
         for (name, _) in std::env::vars_os() {
             let foreign = |prefix: &str| name.to_string_lossy().starts_with(prefix);

@@ -1,4 +1,4 @@
-//! A real Jaeger for tests: started on free loopback ports, ended by its own process id.
+//! A real Jaeger for tests: started on free ports of loopback, ended by its own process id.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{Process, free_port, until_some};
+use crate::process::{Process, lasting_port, until_some};
 use crate::raw::Ask;
 
 /// A running Jaeger, all in one and in memory.
@@ -44,7 +44,7 @@ impl Jaeger {
         };
         let dir = tempfile::tempdir()?;
         let [health, query, grpc, otlp, otlp_grpc] =
-            [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
+            [lasting_port()?, lasting_port()?, lasting_port()?, lasting_port()?, lasting_port()?];
         let config = format!(
             r#"service:
   extensions: [jaeger_storage, jaeger_query, healthcheckv2]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::consul::RealConsul;
 use crate::fleet::passing;
-use crate::process::{Process, free_port, lasting_port, orders, outrigger, wait_for};
+use crate::process::{Process, lasting_port, orders, outrigger, wait_for};
 use crate::raw::{Answer, Ask};
 use kit::Kit;
 
@@ -118,7 +118,7 @@ impl Polyglot {
         environment: &[(&str, &str)],
     ) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let port = free_port()?;
+        let port = lasting_port()?;
         let visitors = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = Command::new(outrigger());
         clean(&mut command);
