@@ -29,14 +29,16 @@
 //! ```
 
 mod flight;
-mod future;
 mod hash_on;
 mod layer;
 mod service;
 
-pub(crate) use flight::Flight;
-pub use flight::Seat;
-pub use future::ResponseFuture;
+pub use flight::{Flight, Seat};
 pub use hash_on::HashOn;
 pub use layer::BalanceLayer;
 pub use service::Balance;
+
+use crate::admission::Admission;
+
+/// The answer of the chosen endpoint, or the refusal for want of one.
+pub type ResponseFuture<F> = Admission<F, Flight>;

@@ -31,6 +31,6 @@ mod layer;
 mod service;
 
 pub use body::LimitedBody;
-pub use future::ResponseFuture;
+pub use future::{Counted, ResponseFuture};
 pub use layer::BodyLimitLayer;
 pub use service::LimitBody;

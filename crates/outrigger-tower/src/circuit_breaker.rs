@@ -24,12 +24,14 @@
 //! ```
 
 mod flight;
-mod future;
 mod layer;
 mod service;
 
-pub use flight::CircuitGuard;
-pub(crate) use flight::Flight as CircuitFlight;
-pub use future::ResponseFuture;
+pub use flight::{CircuitGuard, Flight};
 pub use layer::CircuitBreakerLayer;
 pub use service::CircuitBreaker;
+
+use crate::admission::Admission;
+
+/// The answer, or the circuit's refusal.
+pub type ResponseFuture<F> = Admission<F, Flight>;

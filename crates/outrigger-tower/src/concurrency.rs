@@ -25,12 +25,15 @@
 //! # }
 //! ```
 
-mod future;
 mod layer;
 mod permit;
 mod service;
 
-pub use future::ResponseFuture;
 pub use layer::ConcurrencyLayer;
 pub use permit::ConcurrencyPermit;
 pub use service::LimitConcurrency;
+
+use crate::admission::Admission;
+
+/// The answer, or the refusal for want of a permit.
+pub type ResponseFuture<F> = Admission<F, ConcurrencyPermit>;

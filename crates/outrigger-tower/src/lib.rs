@@ -56,6 +56,7 @@
 //! Where to look next: the rules themselves are in `outrigger-balance`, `-limit`, `-breaker` and
 //! `-retry`; the `outrigger` crate builds whole stacks.
 
+pub mod admission;
 pub mod balance;
 pub mod body_limit;
 pub mod circuit_breaker;
@@ -86,6 +87,7 @@ pub mod timeout;
 mod timer;
 mod tries;
 
+pub use admission::{Admission, AtHead};
 pub use balance::{Balance, BalanceLayer, HashOn};
 pub use body_limit::{BodyLimitLayer, LimitBody, LimitedBody};
 pub use circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};

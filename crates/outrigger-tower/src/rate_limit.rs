@@ -30,8 +30,7 @@ mod key_of;
 mod layer;
 mod service;
 
-pub use future::ResponseFuture;
-pub(crate) use future::write;
+pub use future::{ResponseFuture, Tell};
 pub use key_of::{ClientAddress, KeyOf};
 pub use layer::RateLimitLayer;
 pub use service::LimitRate;

@@ -38,7 +38,7 @@ mod rule;
 mod service;
 mod table;
 
-pub use future::ResponseFuture;
+pub use future::{ResponseFuture, Tightest};
 pub use layer::RateRulesLayer;
 pub use rule::{RateRule, RequestHead};
 pub use service::LimitRates;

@@ -31,10 +31,13 @@
 //! # }
 //! ```
 
-mod future;
 mod layer;
 mod service;
 
-pub use future::ResponseFuture;
 pub use layer::ShedLayer;
 pub use service::Shed;
+
+use crate::admission::Admission;
+
+/// The answer, or the refusal of a busy machine.
+pub type ResponseFuture<F> = Admission<F, ()>;

@@ -9,13 +9,14 @@ use outrigger_core::{
 use outrigger_retry::Signal;
 
 use super::BalanceLayer;
+use crate::admission::AtHead;
 use crate::guarded_body::{BodyEnd, Guard};
 use crate::signal::{Ends, failure_of, retry_after, signal_of, status_of};
-use crate::{ServedBy, clock};
+use crate::{GuardedBody, ServedBy, clock};
 
 /// A try from its pick to its response's head.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub struct Flight {
     rule: Arc<BalanceLayer>,
     pick: Option<Pick>,
     began: Instant,
@@ -48,6 +49,7 @@ impl Flight {
     }
 
     /// Judges the try at its head, or at its end without one.
+    #[inline]
     pub(crate) fn land<B>(
         mut self,
         result: &mut Result<Response<B>, BoxError>,
@@ -100,6 +102,18 @@ impl Flight {
             outcome,
             elapsed,
         });
+    }
+}
+
+impl<B: http_body::Body> AtHead<Response<B>> for Flight {
+    type Response = Response<GuardedBody<B, Seat>>;
+
+    fn at_head(
+        self,
+        mut result: Result<Response<B>, BoxError>,
+    ) -> Result<Self::Response, BoxError> {
+        let seat = self.land(&mut result, clock::now()).expect("a flight lands once");
+        result.map(|response| response.map(|body| GuardedBody::new(body, seat)))
     }
 }
 

@@ -84,7 +84,7 @@ where
             Ok(flight) => {
                 let endpoint = flight.endpoint().clone();
                 let dispatch = Dispatch { context, endpoint, request };
-                ResponseFuture::picked(self.inner.call(dispatch), flight)
+                ResponseFuture::admitted(self.inner.call(dispatch), flight)
             }
             Err(rejected) => ResponseFuture::rejected(rejected),
         }

@@ -5,7 +5,7 @@ use http_body::Body;
 use outrigger_core::{BoxError, Context, Rejected, ServiceName};
 use tower_service::Service;
 
-use super::{LimitedBody, ResponseFuture};
+use super::{Counted, LimitedBody, ResponseFuture};
 use crate::{HttpCall, clock};
 
 /// Bounds the bodies of requests.
@@ -59,6 +59,6 @@ where
                 Some((over, rejected)) => LimitedBody::counted(body, self.limit, over, rejected),
             })
         });
-        ResponseFuture::running(self.inner.call(R::put_together(call)), over)
+        ResponseFuture::admitted(self.inner.call(R::put_together(call)), Counted(over))
     }
 }

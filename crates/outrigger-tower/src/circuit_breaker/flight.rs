@@ -1,16 +1,18 @@
 use std::time::Instant;
 
+use http::Response;
 use outrigger_breaker::{Breaker, Permit};
-use outrigger_core::{Context, Outcome};
+use outrigger_core::{BoxError, Context, Outcome};
 use outrigger_retry::{Classifier, Signal};
 
-use crate::clock;
+use crate::admission::AtHead;
 use crate::guarded_body::{BodyEnd, Guard};
-use crate::signal::Ends;
+use crate::signal::{Ends, signal_of};
+use crate::{GuardedBody, clock};
 
 /// An admitted call until its response's head.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub struct Flight {
     circuit: Breaker,
     permit: Option<Permit>,
     classifier: Classifier,
@@ -30,6 +32,7 @@ impl Flight {
     }
 
     /// Tells the circuit; what comes back watches the body.
+    #[inline]
     pub(crate) fn land(mut self, signal: Signal, now: Instant) -> CircuitGuard {
         let outcome = match signal {
             // We refused it further in: that says nothing about the service.
@@ -57,6 +60,15 @@ impl Drop for Flight {
         if self.ends.timed_out(now) {
             self.record(Outcome::Failure, now);
         }
+    }
+}
+
+impl<B: http_body::Body> AtHead<Response<B>> for Flight {
+    type Response = Response<GuardedBody<B, CircuitGuard>>;
+
+    fn at_head(self, result: Result<Response<B>, BoxError>) -> Result<Self::Response, BoxError> {
+        let guard = self.land(signal_of(&result), clock::now());
+        result.map(|response| response.map(|body| GuardedBody::new(body, guard)))
     }
 }
 

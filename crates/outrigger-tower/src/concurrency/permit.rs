@@ -1,11 +1,13 @@
 use std::time::Instant;
 
+use http::Response;
 use outrigger_core::{BoxError, FailureKind};
 use outrigger_limit::{AdaptiveLimit, AdaptivePermit, ConcurrencyLimit, Full, Permit};
 
-use crate::clock;
+use crate::admission::AtHead;
 use crate::guarded_body::{BodyEnd, Guard};
 use crate::signal::{failure_of, signal_of_error};
+use crate::{GuardedBody, clock};
 
 #[derive(Clone, Debug)]
 pub(super) enum Bound {
@@ -49,6 +51,20 @@ impl ConcurrencyPermit {
         let late = [FailureKind::Timeout, FailureKind::TryTimeout];
         if failure_of(signal_of_error(error)).is_some_and(|kind| late.contains(&kind)) {
             permit.complete(true, clock::now());
+        }
+    }
+}
+
+impl<B: http_body::Body> AtHead<Response<B>> for ConcurrencyPermit {
+    type Response = Response<GuardedBody<B, Self>>;
+
+    fn at_head(self, result: Result<Response<B>, BoxError>) -> Result<Self::Response, BoxError> {
+        match result {
+            Ok(response) => Ok(response.map(|body| GuardedBody::new(body, self))),
+            Err(error) => {
+                self.fail(&error);
+                Err(error)
+            }
         }
     }
 }

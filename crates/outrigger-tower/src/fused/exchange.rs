@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::layer::Plan;
 use crate::balance::{Flight, Seat};
-use crate::circuit_breaker::{CircuitFlight, CircuitGuard};
+use crate::circuit_breaker::{CircuitGuard, Flight as CircuitFlight};
 use crate::concurrency::ConcurrencyPermit;
 use crate::observe::About;
 use crate::retry::{Kept, Next, RetryGuard, decide, remember, tell_forbidden, tell_retried};
@@ -260,7 +260,7 @@ where
         for limit in &plan.limits {
             let tell = limit.admit(&kept.context, &request)?;
             // The outermost writes last.
-            *this.tell = this.tell.or(tell);
+            *this.tell = this.tell.or(tell.0);
         }
         *this.bounds = plan.timeout.bound(&mut kept.context)?;
         this.timer.wake(this.bounds.ends);
@@ -402,8 +402,8 @@ where
         let retry = (this.in_flight.take(), this.permit.take());
         let now = clock::now();
         let circuit = this.circuit.take().map(|flight| flight.land(signal_of(&result), now));
-        if let (Ok(response), Some(tell)) = (&mut result, *this.tell) {
-            rate_limit::write(response.headers_mut(), tell);
+        if let Ok(response) = &mut result {
+            rate_limit::Tell(*this.tell).write(response.headers_mut());
         }
         if let Some(about) = this.about.take() {
             about.tell(&result, now);

@@ -5,8 +5,8 @@ use http::{Request, Response};
 use outrigger_core::{BoxError, Context, Decision, Event, Reason, Rejected};
 use tower_service::Service;
 
-use super::ResponseFuture;
 use super::layer::{Bucket, Rule};
+use super::{ResponseFuture, Tell};
 use crate::{HttpCall, clock};
 
 /// Limits the rate of requests.
@@ -29,7 +29,7 @@ impl<S> LimitRate<S> {
         &self,
         context: &Context,
         request: &Request<B>,
-    ) -> Result<Option<(u32, u32)>, Rejected> {
+    ) -> Result<Tell, Rejected> {
         let (now, rule) = (context.started, &*self.rule);
         let verdict = match &rule.bucket {
             Bucket::One(bucket) => bucket.try_acquire(now),
@@ -54,7 +54,7 @@ impl<S> LimitRate<S> {
                         rule: name,
                     });
                 }
-                Ok(rule.tells.then_some((admitted.limit, admitted.remaining)))
+                Ok(Tell(rule.tells.then_some((admitted.limit, admitted.remaining))))
             }
             Err(limited) => Err(Rejected::RateLimited {
                 service: rule.service.clone(),

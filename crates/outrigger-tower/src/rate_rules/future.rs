@@ -1,71 +1,35 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response};
-use outrigger_core::{BoxError, Rejected, header};
-use pin_project_lite::pin_project;
+use http::{HeaderValue, Response};
+use outrigger_core::{BoxError, header};
 
-use super::service::Tightest;
+use crate::admission::{Admission, AtHead};
 
-pin_project! {
-    /// The answer, or the refusal of an empty bucket.
-    #[derive(Debug)]
-    pub struct ResponseFuture<F> {
-        #[pin]
-        state: State<F>,
-    }
+/// The answer, or the refusal of an empty bucket.
+pub type ResponseFuture<F> = Admission<F, Option<Tightest>>;
+
+/// The limit that is nearest to its end: what the answer's headers tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Tightest {
+    pub(super) limit: u32,
+    pub(super) remaining: u32,
+    /// Until there is another token; zero while there is one.
+    pub(super) reset: Duration,
 }
 
-pin_project! {
-    #[project = StateProj]
-    #[derive(Debug)]
-    enum State<F> {
-        Admitted { #[pin] inner: F, tell: Option<Tightest> },
-        Rejected { rejected: Option<Rejected> },
-    }
-}
+impl<B> AtHead<Response<B>> for Option<Tightest> {
+    type Response = Response<B>;
 
-impl<F> ResponseFuture<F> {
-    pub(super) const fn admitted(inner: F, tell: Option<Tightest>) -> Self {
-        Self { state: State::Admitted { inner, tell } }
-    }
-
-    pub(super) const fn rejected(rejected: Rejected) -> Self {
-        Self { state: State::Rejected { rejected: Some(rejected) } }
-    }
-}
-
-impl<F, B, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Response<B>, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Admitted { inner, tell } => {
-                let mut response = ready!(inner.poll(cx)).map_err(Into::into)?;
-                if let Some(tell) = tell {
-                    tell.write(response.headers_mut());
-                }
-                Poll::Ready(Ok(response))
-            }
-            StateProj::Rejected { rejected } => {
-                let rejected = rejected.take().expect("a future is not polled after it is ready");
-                Poll::Ready(Err(rejected.into()))
-            }
+    fn at_head(self, result: Result<Response<B>, BoxError>) -> Result<Response<B>, BoxError> {
+        let mut response = result?;
+        if let Some(Tightest { limit, remaining, reset }) = self {
+            let headers = response.headers_mut();
+            // Whole seconds, rounded up: whoever waits as told is admitted.
+            let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
+            headers.insert(header::RATELIMIT_LIMIT, HeaderValue::from(limit));
+            headers.insert(header::RATELIMIT_REMAINING, HeaderValue::from(remaining));
+            headers.insert(header::RATELIMIT_RESET, HeaderValue::from(reset));
         }
-    }
-}
-
-impl Tightest {
-    fn write(&self, headers: &mut HeaderMap) {
-        // Whole seconds, rounded up: whoever waits as told is admitted.
-        let reset = self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0);
-        headers.insert(header::RATELIMIT_LIMIT, HeaderValue::from(self.limit));
-        headers.insert(header::RATELIMIT_REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(header::RATELIMIT_RESET, HeaderValue::from(reset));
+        Ok(response)
     }
 }

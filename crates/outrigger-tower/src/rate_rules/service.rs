@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Request, Response};
 use outrigger_core::{BoxError, Context, Decision, Event, Reason, Rejected};
@@ -8,7 +8,7 @@ use outrigger_limit::{Admitted, Limited};
 use tower_service::Service;
 
 use super::table::Rule;
-use super::{RateRulesLayer, ResponseFuture};
+use super::{RateRulesLayer, ResponseFuture, Tightest};
 use crate::{HttpCall, clock};
 
 /// Limits the rates of requests.
@@ -22,15 +22,6 @@ use crate::{HttpCall, clock};
 pub struct LimitRates<S> {
     inner: S,
     layer: Arc<RateRulesLayer>,
-}
-
-/// The limit that is nearest to its end: what the headers tell.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tightest {
-    pub(super) limit: u32,
-    pub(super) remaining: u32,
-    /// Until there is another token; zero while there is one.
-    pub(super) reset: Duration,
 }
 
 impl<S> LimitRates<S> {

@@ -47,7 +47,7 @@ where
     fn call(&mut self, mut request: R) -> Self::Future {
         let layer = &*self.layer;
         if !layer.shed.is_shedding() {
-            return ResponseFuture::admitted(self.inner.call(request));
+            return ResponseFuture::admitted(self.inner.call(request), ());
         }
         let verdict = layer.shed.verdict(layer.dice.roll());
         let context = request.context_or_insert_with(|| Context::new(clock::now()));
@@ -70,7 +70,7 @@ where
                         rule: "shed",
                     });
                 }
-                ResponseFuture::admitted(self.inner.call(request))
+                ResponseFuture::admitted(self.inner.call(request), ())
             }
         }
     }
