@@ -1,7 +1,10 @@
 //! Names that are safe to put into a URL, a header, a log line and a metric label.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -46,10 +49,10 @@ pub enum NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $allowed:literal, $ok:expr) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $kind:literal, $max:literal, $allowed:literal, $ok:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Most bytes a name of this kind has.
@@ -73,7 +76,7 @@ macro_rules! name {
                 if let Some((at, found)) = text.char_indices().find(|&(_, c)| !allowed(c)) {
                     return Err(NameError::Forbidden { kind: $kind, found, at, allowed: $allowed });
                 }
-                Ok(Self(Arc::from(text)))
+                Ok(Self(<$text>::from(text)))
             }
 
             /// The name as text.
@@ -155,13 +158,13 @@ name! {
     /// Shape: 1 to 128 ASCII letters, digits, `-`, `_` and `.`; never `.` or `..`. Compared as
     /// written, as Consul's HTTP API does. Consul itself takes more; a name beyond this cannot be
     /// a host in a URL, so no caller could ask for it.
-    ServiceName, "service", 128, "ASCII letters, digits, `-`, `_` and `.`",
+    ServiceName(Arc<str>), "service", 128, "ASCII letters, digits, `-`, `_` and `.`",
     |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
 name! {
     /// One route of a service's policy; `default` where there is none.
-    RouteName, "route", 64, "ASCII letters, digits, `-`, `_` and `.`",
+    RouteName(RouteText), "route", 64, "ASCII letters, digits, `-`, `_` and `.`",
     |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
@@ -169,22 +172,80 @@ name! {
     /// The registry's id of one instance: unique per agent only, whatever another client chose.
     ///
     /// Shape: 1 to 512 bytes without control characters; never put into a path unencoded.
-    InstanceId, "instance", 512, "anything but control characters",
+    InstanceId(Arc<str>), "instance", 512, "anything but control characters",
     |c| !c.is_control()
 }
 
 impl Default for RouteName {
     fn default() -> Self {
-        // One shared allocation: this runs once per request that matches no route.
-        static DEFAULT: std::sync::LazyLock<RouteName> =
-            std::sync::LazyLock::new(|| RouteName(Arc::from("default")));
-        DEFAULT.clone()
+        Self(RouteText(None))
+    }
+}
+
+/// The text of a route's name; `None` for `default`.
+///
+/// Each request has a route's name, and most have this one: counted in one place by all threads,
+/// it would be what they wait for.
+#[derive(Clone)]
+struct RouteText(Option<Arc<str>>);
+
+const DEFAULT_ROUTE: &str = "default";
+
+impl From<&str> for RouteText {
+    fn from(text: &str) -> Self {
+        Self((text != DEFAULT_ROUTE).then(|| Arc::from(text)))
+    }
+}
+
+impl Deref for RouteText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_deref().unwrap_or(DEFAULT_ROUTE)
+    }
+}
+
+impl PartialEq for RouteText {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for RouteText {}
+
+impl PartialOrd for RouteText {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RouteText {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl Hash for RouteText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_route_is_the_one_that_is_named_default() {
+        let named = RouteName::new("default").expect("valid");
+        assert_eq!((named.clone(), named.as_str()), (RouteName::default(), "default"));
+        let known = std::collections::HashMap::from([(RouteName::default(), 1)]);
+        assert_eq!((known.get("default"), known.get(&named)), (Some(&1), Some(&1)));
+        let mut names =
+            [RouteName::new("e").expect("valid"), named, RouteName::new("a").expect("valid")];
+        names.sort();
+        assert_eq!(names.map(|name| name.to_string()), ["a", "default", "e"], "by their text");
+    }
 
     #[test]
     fn a_service_name_cannot_change_a_request_path() {

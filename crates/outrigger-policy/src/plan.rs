@@ -58,6 +58,8 @@ pub struct Plan {
     pub subsets: Vec<Arc<SubsetPlan>>,
     /// Routes, first match wins. Never empty: the last is `default` and matches everything.
     pub routes: Vec<Arc<RoutePlan>>,
+    /// Whether a route looks at the query: where none does, nobody needs to take it out of the URI.
+    pub reads_query: bool,
     /// What the service accepts; `None` for everything.
     pub inbound: Option<InboundPlan>,
     /// What the service's server side tells.
@@ -76,7 +78,7 @@ impl Plan {
             .map(|(name, subset)| Arc::new(SubsetPlan::new(name, subset)))
             .collect();
         let budget = policy.rules.retry.budget;
-        let routes = policy
+        let routes: Vec<_> = policy
             .routes
             .iter()
             .map(|route| RoutePlan::of(route, &subsets, &budget))
@@ -97,6 +99,7 @@ impl Plan {
             grpc_status: policy.grpc_status,
             budget,
             subsets,
+            reads_query: routes.iter().any(|route| !route.matcher.wanted().query.is_empty()),
             routes,
             inbound: policy.inbound.as_ref().map(InboundPlan::of),
             telemetry: policy.telemetry,
@@ -105,7 +108,8 @@ impl Plan {
 
     /// The route of a request, and its place among [`Plan::routes`].
     ///
-    /// `path` is in its normal form, without query; `query` stands without its `?`.
+    /// `path` is in its normal form, without query; `query` stands without its `?`, and is not
+    /// looked at unless [`Plan::reads_query`].
     ///
     /// Cost: one comparison per route before the one that matches; no allocation.
     #[must_use]

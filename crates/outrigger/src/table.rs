@@ -74,12 +74,8 @@ impl Table {
         }
         let Some(loaded) = &self.loaded else { return Ok(self.last()) };
         let path = NormalPath::new(request.uri().path())?;
-        let (at, _) = loaded.plan.route(
-            request.method(),
-            path.as_str(),
-            request.uri().query(),
-            request.headers(),
-        );
+        let query = if loaded.plan.reads_query { request.uri().query() } else { None };
+        let (at, _) = loaded.plan.route(request.method(), path.as_str(), query, request.headers());
         if path.as_str() != request.uri().path() {
             let path = path.into_owned();
             rewrite(request.uri_mut(), path.as_str());

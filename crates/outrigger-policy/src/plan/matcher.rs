@@ -62,11 +62,17 @@ impl PathMatch {
         match self {
             Self::Exact(wanted) => **wanted == *path,
             Self::Regex(pattern) => pattern.is_match(path),
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.trim_end_matches('/'))
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Prefix(prefix) => has_prefix(path.as_bytes(), prefix.as_bytes()),
         }
     }
+}
+
+/// Whether a path is a prefix or below it, by whole segments. By bytes: what is looked for is ASCII.
+fn has_prefix(path: &[u8], mut prefix: &[u8]) -> bool {
+    while let [before @ .., b'/'] = prefix {
+        prefix = before;
+    }
+    matches!(path.strip_prefix(prefix), Some([] | [b'/', ..]))
 }
 
 impl TextMatch {
