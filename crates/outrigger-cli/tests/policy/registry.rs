@@ -271,7 +271,7 @@ fn a_name_that_is_nearly_right_is_told() {
     let stage = Stage::new();
     stage.push(1);
     for verb in ["pull", "history", "rollback"] {
-        let missed = stage.run(&[verb, "inventroy"]).ends_with(1);
+        let missed = stage.run(&[verb, "inventory2"]).ends_with(1);
         assert!(missed.err.contains("did you mean `inventory`?"), "{missed:#?}");
         let other = stage.run(&[verb, "shipping"]).ends_with(1);
         assert!(!other.err.contains("did you mean"), "{other:#?}");
