@@ -3,6 +3,9 @@
 set -eu
 : >"$STATE/request.$$"
 trap 'rm -f "$STATE/request.$$"' EXIT
+# A caller that left is SIGPIPE: without a trap of its own the shell would end there and leave the file behind,
+# which the end of the service waits for.
+trap 'exit 1' HUP INT PIPE TERM
 cr=$(printf '\r')
 end="$cr
 "

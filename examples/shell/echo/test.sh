@@ -29,7 +29,8 @@ cat >"$scratch/peer.sh" <<'END'
 while IFS= read -r line && [ "$line" != "$(printf '\r')" ]; do printf '%s\n' "$line"; done >"$SCRATCH/asked"
 . "$SCRATCH/play"
 END
-export SCRATCH="$scratch" PORT=$((20000 + $$ % 10000)) INSTANCE_ID=echo-1
+mkdir "$scratch/tmp"
+export TMPDIR="$scratch/tmp" SCRATCH="$scratch" PORT=$((20000 + $$ % 10000)) INSTANCE_ID=echo-1
 peer=$((PORT + 10000))
 socat "TCP-LISTEN:$peer,bind=127.0.0.1,reuseaddr,fork" "EXEC:sh $scratch/peer.sh" &
 pids="$pids $!"
@@ -66,6 +67,11 @@ is 'its head ends where a head ends' \
   "$(get /ask/inventory --include | tr '\r\n' '~|' | grep -c 'X-Outrigger-Attempts: 2~|~|{')" 1
 echo 'sleep 3' >"$scratch/play"
 is 'a deadline that passes is 504' "$(status /ask/inventory -H 'x-outrigger-deadline-ms: 100')" 504
+
+echo 'sleep 1' >"$scratch/play"
+curl --silent --max-time 0.3 --output /dev/null "http://127.0.0.1:$PORT/ask/inventory" || :
+sleep 1.5
+is 'a caller that left leaves nothing behind' "$(ls "$TMPDIR"/*/request.* 2>/dev/null | wc -l | tr -d ' ')" 0
 
 echo "sleep 0.5; printf 'HTTP/1.1 200 OK\r\nX-Served-By: inventory-2\r\nContent-Length: 0\r\n\r\n'" >"$scratch/play"
 status /ask/inventory >"$scratch/in-flight" &
