@@ -140,6 +140,86 @@ macro_rules! forward_writes {
 
 pub(crate) use forward_writes;
 
+/// Has a stream that is one of several kinds read and write as the one that it is.
+///
+/// In brackets what stands behind `impl`, then the type, then its variants, of one stream each.
+macro_rules! forward_kinds {
+    ([$($generics:tt)*] $stream:ty, $($(#[$only:meta])? $kind:ident),+) => {
+        impl $($generics)* tokio::io::AsyncRead for $stream {
+            #[inline]
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($(#[$only])? Self::$kind(stream) => {
+                        std::pin::Pin::new(stream).poll_read(cx, buf)
+                    })+
+                }
+            }
+        }
+
+        impl $($generics)* tokio::io::AsyncWrite for $stream {
+            #[inline]
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                match self.get_mut() {
+                    $($(#[$only])? Self::$kind(stream) => {
+                        std::pin::Pin::new(stream).poll_write(cx, buf)
+                    })+
+                }
+            }
+
+            #[inline]
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($(#[$only])? Self::$kind(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
+                }
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $($(#[$only])? Self::$kind(stream) => {
+                        std::pin::Pin::new(stream).poll_shutdown(cx)
+                    })+
+                }
+            }
+
+            #[inline]
+            fn is_write_vectored(&self) -> bool {
+                match self {
+                    $($(#[$only])? Self::$kind(stream) => stream.is_write_vectored(),)+
+                }
+            }
+
+            #[inline]
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bufs: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                match self.get_mut() {
+                    $($(#[$only])? Self::$kind(stream) => {
+                        std::pin::Pin::new(stream).poll_write_vectored(cx, bufs)
+                    })+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use forward_kinds;
+
 /// A stream whose reads are counted.
 #[derive(Debug)]
 pub(crate) struct Tap<T> {

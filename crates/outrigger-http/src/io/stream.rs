@@ -1,10 +1,8 @@
 //! One type for whatever bytes go over.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use super::forward_kinds;
 
 /// Bytes both ways.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -29,59 +27,4 @@ impl<P> Stream<P> {
     }
 }
 
-macro_rules! either {
-    ($self:ident, $stream:ident => $do:expr) => {
-        match $self.get_mut() {
-            Stream::Plain($stream) => $do,
-            Stream::Other($stream) => $do,
-        }
-    };
-}
-
-impl<P: Io> AsyncRead for Stream<P> {
-    #[inline]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl<P: Io> AsyncWrite for Stream<P> {
-    #[inline]
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    #[inline]
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-
-    #[inline]
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Other(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    #[inline]
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-}
+forward_kinds!([<P: Io>] Stream<P>, Plain, Other);
