@@ -7,7 +7,7 @@ use outrigger_policy::{Format, Policy, nearest};
 use serde_json::{Value, json};
 
 use super::Ended;
-use super::kept::{Current, Entry, Read};
+use super::kept::{Entry, Read};
 use super::store::Store;
 use super::write::{Write, shown};
 use crate::cli::policy::{HistoryArgs, PullArgs, RollbackArgs, Target, VersionPrefix};
@@ -20,16 +20,16 @@ pub(super) async fn pull(arguments: &PullArgs) -> Result<Exit, Ended> {
     let read = store.read(target).await?;
     if let Some(version) = &arguments.version {
         let entry = find(target, &read, version)?;
-        print::note(&format!("{target}: {}", shown(entry.version(), entry.author.as_ref())));
-        warn(target, entry.trouble(target));
-        print::raw(entry.text());
+        print::note(&format!("{target}: {}", shown(entry.kept.version, entry.author.as_ref())));
+        warn(target, entry.kept.trouble(target));
+        print::raw(&entry.kept.text);
         return Ok(Exit::Done);
     }
     let Some(current) = read.in_force() else {
         return Err(none(target, &read, &store).await);
     };
-    let trouble = current.trouble(target);
-    if !current.is_text() {
+    let trouble = current.kept.trouble(target);
+    if !current.kept.is_text() {
         let why = format!("{target}: what stands in its key is no policy");
         let what = anyhow!(trouble.unwrap_or_default()).context(why);
         return Err(Ended::does_not_hold(what).with_help(format!(
@@ -37,9 +37,9 @@ pub(super) async fn pull(arguments: &PullArgs) -> Result<Exit, Ended> {
              lists what was, and `rollback` puts it in force again"
         )));
     }
-    print::note(&format!("{target}: {}", shown(current.version(), read.author())));
+    print::note(&format!("{target}: {}", shown(current.kept.version, read.author())));
     warn(target, trouble);
-    print::raw(current.text());
+    print::raw(&current.kept.text);
     Ok(Exit::Done)
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn list(arguments: &HistoryArgs) -> Result<Exit, Ended> {
             (false, _) => line.to_owned(),
         });
     }
-    warn(target, read.current.as_ref().and_then(|current| current.trouble(target)));
+    warn(target, read.current.as_ref().and_then(|current| current.kept.trouble(target)));
     Ok(Exit::Done)
 }
 
@@ -110,29 +110,31 @@ pub(super) async fn roll_back(arguments: &RollbackArgs) -> Result<Exit, Ended> {
         None => last_good(target, &read)?,
     };
     // A newer version of the program may find wrong what an older one pushed.
-    if let Some(trouble) = entry.trouble(target) {
-        let name = format!("{target}@{}", entry.version());
-        if let Err(report) = Policy::parse(&name, entry.text(), Format::of_text(entry.text())) {
+    if let Some(trouble) = entry.kept.trouble(target) {
+        let name = format!("{target}@{}", entry.kept.version);
+        if let Err(report) =
+            Policy::parse(&name, &entry.kept.text, Format::of_text(&entry.kept.text))
+        {
             print::note(Paint::of(&stderr()).report(&report.to_string()).trim_end());
         } else {
             print::note(&trouble);
         }
-        let why = format!("{target}: {} does not hold; nothing was written", entry.version());
+        let why = format!("{target}: {} does not hold; nothing was written", entry.kept.version);
         return Err(Ended::does_not_hold(anyhow!(why)));
     }
-    let write = Write { target, text: entry.text(), base: None };
+    let write = Write { target, text: &entry.kept.text, base: None };
     write.run(&store, &read, &arguments.write).await?;
     Ok(Exit::Done)
 }
 
 /// The newest version before the one in force that holds; says which ones were passed over.
 fn last_good<'a>(target: &Target, read: &'a Read) -> Result<&'a Entry, Ended> {
-    for entry in read.earlier().filter(|entry| !entry.is_removed()) {
-        match entry.trouble(target) {
+    for entry in read.earlier().filter(|entry| !entry.kept.is_removed()) {
+        match entry.kept.trouble(target) {
             None => return Ok(entry),
             Some(trouble) => print::note(&format!(
                 "{target}: {} is passed over: it does not hold\n  because: {trouble}",
-                entry.version()
+                entry.kept.version
             )),
         }
     }
@@ -142,18 +144,18 @@ fn last_good<'a>(target: &Target, read: &'a Read) -> Result<&'a Entry, Ended> {
 
 /// The newest place in the history that a version means.
 fn find<'a>(target: &Target, read: &'a Read, wanted: &VersionPrefix) -> Result<&'a Entry, Ended> {
-    let mut fitting = read.history.iter().rev().filter(|entry| wanted.means(entry.version()));
+    let mut fitting = read.history.iter().rev().filter(|entry| wanted.means(entry.kept.version));
     let Some(found) = fitting.next() else {
         let why =
             format!("{target}: there is no version {wanted} among the last {}", super::store::KEPT);
         return Err(Ended::does_not_hold(anyhow!(why))
             .with_help(format!("`outrigger policy history {target}` lists them")));
     };
-    match fitting.find(|other| other.version() != found.version()) {
+    match fitting.find(|other| other.kept.version != found.kept.version) {
         Some(other) => Err(Ended::usage(anyhow!(
             "{target}: {wanted} may be {} or {}; write more of it",
-            found.version(),
-            other.version()
+            found.kept.version,
+            other.kept.version
         ))),
         None => Ok(found),
     }
@@ -194,28 +196,28 @@ struct Row {
 }
 
 fn rows(target: &Target, read: &Read) -> Vec<Row> {
-    let mut in_force = read.current.as_ref().map(Current::version);
+    let mut in_force = read.current.as_ref().map(|current| current.kept.version);
     let mut rows = Vec::new();
     for entry in read.history.iter().rev() {
         // Of two places of one version, the later one put it in force.
-        let is_in_force = in_force.take_if(|version| *version == entry.version()).is_some();
+        let is_in_force = in_force.take_if(|version| *version == entry.kept.version).is_some();
         let author = entry.author.as_ref();
         rows.push(Row {
             number: entry.number.to_string(),
-            version: entry.version().to_string(),
+            version: entry.kept.version.to_string(),
             at: author.map_or("-", |author| &author.at).to_owned(),
             by: author.map_or("-", |author| &author.by).to_owned(),
-            is_removed: entry.is_removed(),
+            is_removed: entry.kept.is_removed(),
             is_in_force,
-            error: entry.trouble(target),
+            error: entry.kept.trouble(target),
         });
     }
     if let (Some(version), Some(current)) = (in_force, &read.current) {
         // Written by another program, or by a push that ended half-way.
         let unknown = || "-".to_owned();
-        let is_removed = current.is_removed();
+        let is_removed = current.kept.is_removed();
         let (number, version) = (unknown(), version.to_string());
-        let (at, by, error) = (unknown(), unknown(), current.trouble(target));
+        let (at, by, error) = (unknown(), unknown(), current.kept.trouble(target));
         rows.insert(0, Row { number, version, at, by, is_removed, is_in_force: true, error });
     }
     rows

@@ -15,8 +15,9 @@ const NUMBER_END: u64 = 1 << 53;
 /// What stands below a key.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    text: String,
-    version: PolicyVersion,
+    /// As written.
+    pub(super) text: String,
+    pub(super) version: PolicyVersion,
     /// The first byte that is no UTF-8, from 1; the text stands in for it there.
     wrong_byte: Option<usize>,
 }
@@ -28,13 +29,18 @@ impl Kept {
         Self { version: version_of(&text), text, wrong_byte }
     }
 
+    /// Whether the text is what stands there, byte for byte.
+    pub(super) const fn is_text(&self) -> bool {
+        self.wrong_byte.is_none()
+    }
+
     /// Whether it says that there is no policy.
-    fn is_removed(&self) -> bool {
-        self.wrong_byte.is_none() && is_tombstone(&self.text)
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_text() && is_tombstone(&self.text)
     }
 
     /// Why nobody obeys it; `None` for a policy that holds and for a tombstone.
-    fn trouble(&self, target: &Target) -> Option<String> {
+    pub(super) fn trouble(&self, target: &Target) -> Option<String> {
         if let Some(byte) = self.wrong_byte {
             return Some(format!("byte {byte} is no UTF-8"));
         }
@@ -59,7 +65,7 @@ impl Kept {
 /// What is in force.
 #[derive(Clone, Debug)]
 pub(super) struct Current {
-    kept: Kept,
+    pub(super) kept: Kept,
     /// What a compare-and-set compares.
     pub(super) index: u64,
 }
@@ -67,31 +73,6 @@ pub(super) struct Current {
 impl Current {
     pub(super) fn new(value: &[u8], index: u64) -> Self {
         Self { kept: Kept::new(value), index }
-    }
-
-    /// The text as written.
-    pub(super) fn text(&self) -> &str {
-        &self.kept.text
-    }
-
-    /// Its version.
-    pub(super) const fn version(&self) -> PolicyVersion {
-        self.kept.version
-    }
-
-    /// Whether it says that there is no policy.
-    pub(super) fn is_removed(&self) -> bool {
-        self.kept.is_removed()
-    }
-
-    /// Whether the text is what stands there, byte for byte.
-    pub(super) const fn is_text(&self) -> bool {
-        self.kept.wrong_byte.is_none()
-    }
-
-    /// Why nobody obeys it; `None` for a policy that holds and for a tombstone.
-    pub(super) fn trouble(&self, target: &Target) -> Option<String> {
-        self.kept.trouble(target)
     }
 }
 
@@ -119,7 +100,7 @@ pub(super) struct Entry {
     pub(super) number: u64,
     /// Who wrote it; `None` when it was found and not pushed.
     pub(super) author: Option<Author>,
-    kept: Kept,
+    pub(super) kept: Kept,
 }
 
 impl Entry {
@@ -134,26 +115,6 @@ impl Entry {
         };
         let author = author.map(|author| Author::new(&author.at, &author.by));
         Self { number, author, kept: Kept::new(text) }
-    }
-
-    /// The text as written.
-    pub(super) fn text(&self) -> &str {
-        &self.kept.text
-    }
-
-    /// Its version.
-    pub(super) const fn version(&self) -> PolicyVersion {
-        self.kept.version
-    }
-
-    /// Whether it says that there is no policy.
-    pub(super) fn is_removed(&self) -> bool {
-        self.kept.is_removed()
-    }
-
-    /// Why nobody would obey it; `None` for a policy that holds and for a tombstone.
-    pub(super) fn trouble(&self, target: &Target) -> Option<String> {
-        self.kept.trouble(target)
     }
 }
 
@@ -182,7 +143,7 @@ pub(super) struct Read {
 impl Read {
     /// The version in force; `None` when there is no policy, or it was removed.
     pub(super) fn in_force(&self) -> Option<&Current> {
-        self.current.as_ref().filter(|current| !current.is_removed())
+        self.current.as_ref().filter(|current| !current.kept.is_removed())
     }
 
     /// The newest place of the history; 0 when there is none.
@@ -192,8 +153,8 @@ impl Read {
 
     /// Who wrote what is in force, when that is known.
     pub(super) fn author(&self) -> Option<&Author> {
-        let version = self.current.as_ref()?.version();
-        let last = self.history.iter().rev().find(|entry| entry.version() == version)?;
+        let version = self.current.as_ref()?.kept.version;
+        let last = self.history.iter().rev().find(|entry| entry.kept.version == version)?;
         last.author.as_ref()
     }
 
@@ -201,8 +162,8 @@ impl Read {
     ///
     /// By version and not by place: another program may have put an old text below the key again.
     pub(super) fn earlier(&self) -> impl Iterator<Item = &Entry> {
-        let in_force = self.current.as_ref().map(Current::version);
-        self.history.iter().rev().filter(move |entry| Some(entry.version()) != in_force)
+        let in_force = self.current.as_ref().map(|current| current.kept.version);
+        self.history.iter().rev().filter(move |entry| Some(entry.kept.version) != in_force)
     }
 }
 
@@ -216,8 +177,8 @@ mod tests {
             "# outrigger history: {\"at\":\"2026-01-02T03:04:05Z\",\"by\":\"ann\"}\n# hm\na: 1";
         let entry = Entry::read(3, value.as_bytes());
         assert_eq!(entry.author.as_ref().map(|author| &*author.by), Some("ann"));
-        assert_eq!(entry.text(), "# hm\na: 1", "not a byte is added or lost");
-        assert_eq!(entry.version(), version_of("# hm\na: 1"));
+        assert_eq!(entry.kept.text, "# hm\na: 1", "not a byte is added or lost");
+        assert_eq!(entry.kept.version, version_of("# hm\na: 1"));
     }
 
     #[test]
@@ -225,7 +186,7 @@ mod tests {
         for foreign in ["version: 1\n", "# outrigger history: null\nversion: 1\n"] {
             let entry = Entry::read(1, foreign.as_bytes());
             assert_eq!(
-                (entry.author.as_ref(), entry.text()),
+                (entry.author.as_ref(), entry.kept.text.as_str()),
                 (None, "version: 1\n"),
                 "{foreign:?}"
             );

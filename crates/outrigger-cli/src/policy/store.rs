@@ -73,9 +73,9 @@ impl Store {
         read: &Read,
     ) -> Result<Result<u64, Overtaken>, Ended> {
         if let Some(current) = &read.current
-            && read.history.last().is_none_or(|last| last.version() != current.version())
+            && read.history.last().is_none_or(|last| last.kept.version != current.kept.version)
         {
-            self.remember(target, current.text(), None, read.newest()).await?;
+            self.remember(target, &current.kept.text, None, read.newest()).await?;
         }
         let index = read.current.as_ref().map_or(0, |current| current.index);
         let written = self.kv.put_if(&key(target), text.to_owned(), index).await;
@@ -91,7 +91,7 @@ impl Store {
             }
         })?;
         // A lost answer that was asked for again reads like somebody else's write of the same text.
-        if !written && self.current(target).await?.is_none_or(|now| now.text() != text) {
+        if !written && self.current(target).await?.is_none_or(|now| now.kept.text != text) {
             return Ok(Err(Overtaken(self.read_with_author(target).await?)));
         }
         let number =
@@ -154,7 +154,7 @@ impl Store {
             for &number in numbers.iter().rev().take_while(|number| **number > since) {
                 let Some(entry) = self.kv.get(&place(target, number)).await? else { continue };
                 let found = Entry::read(number, &entry.value);
-                if found.text() != text {
+                if found.kept.text != text {
                     continue;
                 }
                 // Somebody who found it in force before us could not know who wrote it.
@@ -181,8 +181,8 @@ impl Store {
         author: &Author,
     ) -> Result<(), Ended> {
         let Some(current) = &read.current else { return Ok(()) };
-        if read.history.last().is_none_or(|last| last.version() != current.version()) {
-            self.remember(target, current.text(), Some(author), read.newest()).await?;
+        if read.history.last().is_none_or(|last| last.kept.version != current.kept.version) {
+            self.remember(target, &current.kept.text, Some(author), read.newest()).await?;
             self.forget_old(target).await?;
         }
         Ok(())

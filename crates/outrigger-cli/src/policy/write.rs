@@ -8,7 +8,7 @@ use outrigger_policy::{is_tombstone, version_of};
 
 use super::Ended;
 use super::diff::sentences;
-use super::kept::{Author, Current, Read};
+use super::kept::{Author, Read};
 use super::store::{Overtaken, Store};
 use crate::cli::policy::{Base, Target, WriteArgs};
 use crate::paint::Paint;
@@ -47,7 +47,7 @@ impl Write<'_> {
         }
         let before = read.in_force();
         let removes = is_tombstone(self.text);
-        let is_same = read.current.as_ref().is_some_and(|current| current.text() == self.text);
+        let is_same = read.current.as_ref().is_some_and(|current| current.kept.text == self.text);
         let paint = Paint::of(&stdout());
         // Whoever obeys a policy whose key has vanished goes on with it until there is a tombstone.
         let vanished = read.current.is_none() && !read.history.is_empty();
@@ -70,11 +70,11 @@ impl Write<'_> {
             let written = store.write(target, self.text, &author(arguments), read).await?;
             if let Err(Overtaken(now)) = written {
                 let why = format!("{target}: somebody else was faster");
-                let was = before.map(Current::text);
+                let was = before.map(|current| current.kept.text.as_str());
                 return Err(overtaken(target, &why, was, &now));
             }
         }
-        let replaced = before.map(|current| shown(current.version(), read.author()));
+        let replaced = before.map(|current| shown(current.kept.version, read.author()));
         let line = match (removes, arguments.dry_run, replaced) {
             (true, false, Some(old)) => format!("removed; {old} is no longer in force"),
             (true, true, Some(old)) => format!("would be removed; {old} stays in force"),
@@ -91,7 +91,7 @@ impl Write<'_> {
         };
         print::result(&format!("{}: {line}", paint.strong(target.as_str())));
         if let Some(before) = before.filter(|_| !removes) {
-            for sentence in sentences(before.text(), self.text) {
+            for sentence in sentences(&before.kept.text, self.text) {
                 print::result(&format!("  {sentence}"));
             }
         }
@@ -102,7 +102,7 @@ impl Write<'_> {
 fn holds(base: &Base, read: &Read) -> bool {
     match (base, read.in_force()) {
         (Base::None, in_force) => in_force.is_none(),
-        (Base::Version(version), Some(current)) => version.means(current.version()),
+        (Base::Version(version), Some(current)) => version.means(current.kept.version),
         (Base::Version(_), None) => false,
     }
 }
@@ -110,8 +110,8 @@ fn holds(base: &Base, read: &Read) -> bool {
 /// The text that was taken for the one in force.
 fn base_text<'a>(base: &Base, read: &'a Read) -> Option<&'a str> {
     let Base::Version(version) = base else { return None };
-    let entry = read.history.iter().rev().find(|entry| version.means(entry.version()))?;
-    Some(entry.text())
+    let entry = read.history.iter().rev().find(|entry| version.means(entry.kept.version))?;
+    Some(&entry.kept.text)
 }
 
 /// Why it was not written: what stands there, who wrote it, and what it changed.
@@ -119,11 +119,11 @@ fn overtaken(target: &Target, why: &str, was: Option<&str>, now: &Read) -> Ended
     let was = was.map(|was| (version_of(was), was));
     let (what, help) = match now.in_force() {
         Some(current) => {
-            let version = current.version();
+            let version = current.kept.version;
             let mut what = format!("{why}: {} is in force", shown(version, now.author()));
             if let Some((old, was)) = was {
                 what.push_str(&format!("\n  what changed since {old}:"));
-                for sentence in sentences(was, current.text()) {
+                for sentence in sentences(was, &current.kept.text) {
                     what.push_str(&format!("\n    {sentence}"));
                 }
             }
