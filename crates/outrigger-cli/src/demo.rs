@@ -54,13 +54,7 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         return role::probe().await;
     }
     if arguments.fleet == FleetKind::Polyglot {
-        return tokio::select! {
-            ended = polyglot::play(&arguments) => ended,
-            how = dev::interrupted() => {
-                print::note("interrupted");
-                Ok(if how == Exit::Done { Exit::Interrupted } else { how })
-            }
-        };
+        return unless_interrupted(polyglot::play(&arguments)).await;
     }
     if arguments.span < SHORTEST {
         print::note(&format!(
@@ -70,13 +64,7 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         return Ok(Exit::Usage);
     }
     let published = OnceLock::new();
-    let ended = tokio::select! {
-        ended = play(&arguments, &published) => ended,
-        how = dev::interrupted() => {
-            print::note("interrupted");
-            Ok(if how == Exit::Done { Exit::Interrupted } else { how })
-        }
-    };
+    let ended = unless_interrupted(play(&arguments, &published)).await;
     // However it ended: what is left in somebody's registry would be obeyed by the next fleet.
     if arguments.registry.is_some()
         && let Some(policies) = published.get()
@@ -85,6 +73,16 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         policies.withdraw().await;
     }
     ended
+}
+
+async fn unless_interrupted(demo: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    tokio::select! {
+        ended = demo => ended,
+        how = dev::interrupted() => {
+            print::note("interrupted");
+            Ok(if how == Exit::Done { Exit::Interrupted } else { how })
+        }
+    }
 }
 
 async fn play(arguments: &DemoArgs, published: &OnceLock<Policies>) -> Result<Exit> {
@@ -129,13 +127,7 @@ async fn play(arguments: &DemoArgs, published: &OnceLock<Policies>) -> Result<Ex
     if let Some(page) = page {
         page.stop().await;
     }
-    if arguments.json {
-        print::note(&report.text());
-        print::result(&serde_json::to_string(&report)?);
-    } else {
-        print::result(&report.text());
-    }
-    Ok(if report.is_kept() { Exit::Done } else { Exit::DoesNotHold })
+    report.print(arguments.json)
 }
 
 /// Opens the page; the default port, when it is taken, becomes a free one, said in one line.
@@ -175,20 +167,6 @@ async fn warm_up(visitors: &outrigger::Fleet) -> Result<()> {
 }
 
 fn conclude(board: &Board, traces: &Traces, shown: &Shown, seconds: f64) -> Report {
-    let figures = board.figures();
-    Report {
-        requests: figures.requests,
-        failed: figures.failed,
-        failed_by_class: figures.failed_by_class,
-        retries: figures.retries,
-        ejections: figures.ejections,
-        transitions: figures.transitions,
-        chapters: shown.reports(),
-        languages: shown.languages(),
-        trace: traces.report(),
-        degraded: figures.degraded,
-        p50_ms: figures.p50_ms,
-        p99_ms: figures.p99_ms,
-        seconds,
-    }
+    let (languages, trace) = (shown.languages(), traces.report());
+    Report { languages, trace, ..Report::new(board, shown.reports(), seconds) }
 }

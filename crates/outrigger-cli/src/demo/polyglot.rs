@@ -60,16 +60,13 @@ pub(super) async fn play(arguments: &DemoArgs) -> Result<Exit> {
         print::note("error: without storefront, orders and inventory there is no fleet");
         return Ok(Exit::Unreachable);
     }
-    let own = match &arguments.registry {
-        Some(_) => None,
+    let (url, _own) = match &arguments.registry {
+        Some(url) => (url.clone(), None),
         None => {
-            Some(Agent::builder().bind(([127, 0, 0, 1], 0).into()).await.context("the dev agent")?)
+            let bound = Agent::builder().bind(([127, 0, 0, 1], 0).into()).await;
+            let agent = bound.context("the dev agent")?;
+            (agent.url(), Some(agent))
         }
-    };
-    let url = match (&arguments.registry, &own) {
-        (Some(url), _) => url.clone(),
-        (None, Some(agent)) => agent.url(),
-        (None, None) => unreachable!("one of them was made above"),
     };
     let board = Board::new();
     let consul = url.strip_prefix("http://").unwrap_or(&url).trim_end_matches('/');
@@ -86,13 +83,7 @@ pub(super) async fn play(arguments: &DemoArgs) -> Result<Exit> {
     let chapters = cast.perform(arguments, &board).await?;
     let seconds = clock::now().saturating_duration_since(began).as_secs_f64();
     let report = cast.conclude(&board, chapters, seconds);
-    if arguments.json {
-        print::note(&report.text());
-        print::result(&serde_json::to_string(&report)?);
-    } else {
-        print::result(&report.text());
-    }
-    Ok(if report.is_kept() { Exit::Done } else { Exit::DoesNotHold })
+    report.print(arguments.json)
 }
 
 impl Cast {
@@ -191,24 +182,9 @@ impl Cast {
     }
 
     fn conclude(&self, board: &Board, chapters: Vec<ChapterReport>, seconds: f64) -> Report {
-        let figures = board.figures();
         let mut languages: Vec<_> = self.services.iter().map(|s| s.language.to_owned()).collect();
         languages.sort();
-        Report {
-            requests: figures.requests,
-            failed: figures.failed,
-            failed_by_class: figures.failed_by_class,
-            retries: figures.retries,
-            ejections: figures.ejections,
-            transitions: figures.transitions,
-            chapters,
-            languages,
-            trace: None,
-            degraded: figures.degraded,
-            p50_ms: figures.p50_ms,
-            p99_ms: figures.p99_ms,
-            seconds,
-        }
+        Report { languages, ..Report::new(board, chapters, seconds) }
     }
 }
 

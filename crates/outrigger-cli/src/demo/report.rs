@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use anyhow::Result;
 use serde::Serialize;
 
-use super::board::Transition;
+use super::board::{Board, Transition};
+use crate::{Exit, print};
 
 /// The report; its JSON form is part of the product's outside.
 #[derive(Debug, Serialize)]
@@ -52,6 +54,42 @@ pub(crate) struct TraceReport {
 }
 
 impl Report {
+    /// What the board counted in so many seconds, and how the chapters went.
+    pub(crate) fn new(board: &Board, chapters: Vec<ChapterReport>, seconds: f64) -> Self {
+        let figures = board.figures();
+        Self {
+            requests: figures.requests,
+            failed: figures.failed,
+            failed_by_class: figures.failed_by_class,
+            retries: figures.retries,
+            ejections: figures.ejections,
+            transitions: figures.transitions,
+            chapters,
+            languages: Vec::new(),
+            trace: None,
+            degraded: figures.degraded,
+            p50_ms: figures.p50_ms,
+            p99_ms: figures.p99_ms,
+            seconds,
+        }
+    }
+
+    /// Prints it: as JSON with the text beside it for people, or as the text alone.
+    pub(crate) fn print(&self, json: bool) -> Result<Exit> {
+        if json {
+            print::note(&self.text());
+            print::result(&serde_json::to_string(self)?);
+        } else {
+            print::result(&self.text());
+        }
+        Ok(self.exit())
+    }
+
+    /// How the demo ends.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.is_kept() { Exit::Done } else { Exit::DoesNotHold }
+    }
+
     /// Whether every chapter kept its promise.
     pub(crate) fn is_kept(&self) -> bool {
         self.chapters.iter().all(|chapter| chapter.kept)

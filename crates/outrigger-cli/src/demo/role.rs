@@ -96,37 +96,24 @@ pub(crate) async fn visit(arguments: &DemoArgs) -> Result<Exit> {
     tokio::time::sleep(arguments.span).await;
     load.abort();
     visitors.shutdown(Duration::from_secs(2)).await;
-    let figures = board.figures();
+    let seconds = (clock::now() - began).as_secs_f64();
     let tally = board.chapter();
-    let report = Report {
-        requests: figures.requests,
-        failed: figures.failed,
-        failed_by_class: figures.failed_by_class,
-        retries: figures.retries,
-        ejections: figures.ejections,
-        transitions: figures.transitions,
-        chapters: vec![ChapterReport {
-            name: "visit",
-            promise: "no failed request",
-            kept: tally.failed == 0 && tally.requests > 0,
-            requests: tally.requests,
-            failed: tally.failed,
-            degraded: tally.degraded,
-            measured: format!("{} took over a second", tally.slow),
-            figures: BTreeMap::new(),
-            broken_because: Vec::new(),
-        }],
-        languages: Vec::new(),
-        trace: None,
-        degraded: figures.degraded,
-        p50_ms: figures.p50_ms,
-        p99_ms: figures.p99_ms,
-        seconds: (clock::now() - began).as_secs_f64(),
+    let visit = ChapterReport {
+        name: "visit",
+        promise: "no failed request",
+        kept: tally.failed == 0 && tally.requests > 0,
+        requests: tally.requests,
+        failed: tally.failed,
+        degraded: tally.degraded,
+        measured: format!("{} took over a second", tally.slow),
+        figures: BTreeMap::new(),
+        broken_because: Vec::new(),
     };
+    let report = Report::new(&board, vec![visit], seconds);
     if arguments.json {
         print::result(&serde_json::to_string(&report)?);
     } else {
         print::result(&report.text());
     }
-    Ok(if report.is_kept() { Exit::Done } else { Exit::DoesNotHold })
+    Ok(report.exit())
 }
