@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use outrigger::core::{Instance, Status};
 use outrigger::discovery::{Query, Resolver};
-use outrigger_mesh::{Document, Fleet, Judged, Options, Verdict, judge, render};
+use outrigger_mesh::{Document, Fleet, Judged, Options, RenderError, Verdict, judge, render};
 use outrigger_policy::Parsed;
 use tokio::time::timeout;
 
@@ -50,9 +51,24 @@ async fn rendered(arguments: &RenderArgs) -> Result<Exit, Ended> {
     let fleet = fleet(&policies, arguments).await?;
     let mut options = Options::default();
     options.namespace.clone_from(&arguments.namespace);
-    let documents = render(arguments.target, &policies, &fleet, &options)
-        .map_err(|error| Ended::usage(error.into()))?;
+    let documents = render(arguments.target, &policies, &fleet, &options).map_err(refusal)?;
     if arguments.check { compared(&documents, arguments) } else { written(&documents, arguments) }
+}
+
+/// Why nothing is rendered, and what helps.
+fn refusal(error: RenderError) -> Ended {
+    let help = match &error {
+        RenderError::NoInstances { .. } => Some(
+            "--from-consul takes them from the registry; it must hold one that is not critical",
+        ),
+        RenderError::NoService { .. } => Some("its key `service` says whom it is for"),
+        _ => None,
+    };
+    let ended = Ended::usage(error.into());
+    match help {
+        Some(help) => ended.with_help(help),
+        None => ended,
+    }
 }
 
 /// Tells what a target does not do exactly; how many of it the file says.
@@ -64,7 +80,7 @@ fn told(parsed: &Parsed, arguments: &RenderArgs) -> usize {
         judged.iter().filter(is_other).partition(|one| one.is_written());
     if arguments.strict {
         for one in &written {
-            print::note(&format!("{}: `{}` is {} at {target}", one.origin, one.key, one.told));
+            print::note(&format!("{}: `{}` at {target} is {}", one.origin, one.key, one.told));
         }
     } else if !(written.is_empty() && defaults.is_empty()) {
         let fields = many(written.len(), "field");
@@ -87,7 +103,13 @@ async fn fleet(policies: &[Parsed], arguments: &RenderArgs) -> Result<Fleet, End
         let mut stream = registry.consul.watch(&Query::new(service.clone()));
         let first = timeout(PATIENCE, stream.next()).await;
         let snapshot = first.ok().flatten().ok_or_else(|| silent(&registry))?;
-        let instances = snapshot.instances.iter().map(|instance| (**instance).clone()).collect();
+        let instances: Vec<Instance> =
+            snapshot.instances.iter().map(|instance| (**instance).clone()).collect();
+        if instances.iter().all(|instance| instance.status == Status::Critical) {
+            // A registry that denies reading answers with an empty set, too.
+            let what = "the registry shows no instance that is not critical";
+            print::note(&format!("{service}: {what}; it is rendered as one without instances"));
+        }
         fleet = fleet.with(service, instances);
     }
     Ok(fleet)

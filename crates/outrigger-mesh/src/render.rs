@@ -146,6 +146,15 @@ pub enum RenderError {
         /// The parameter.
         parameter: String,
     },
+    /// A name that no namespace can have.
+    #[error(
+        "namespace {given:?} is not allowed; a namespace has 1 to 63 of a-z, 0-9 and `-`, and begins \
+         and ends with a letter or digit"
+    )]
+    Namespace {
+        /// The name that was given.
+        given: String,
+    },
     /// A plain Envoy cannot tell which instances belong to a subset.
     #[error("{service}: its subsets need to know its instances, and none were given")]
     NoInstances {
@@ -167,6 +176,9 @@ pub fn render(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Vec<Document>, RenderError> {
+    if let Some(given) = options.namespace.as_ref().filter(|name| !is_label(name)) {
+        return Err(RenderError::Namespace { given: given.clone() });
+    }
     let mut by_service: BTreeMap<&ServiceName, &Parsed> = BTreeMap::new();
     for parsed in policies {
         let Some(service) = &parsed.policy.service else {
@@ -194,4 +206,13 @@ pub fn render(
         return Err(RenderError::SameFile { path: twice.path.clone() });
     }
     Ok(all)
+}
+
+/// Whether it is a label as RFC 1123 has it, which every namespace is.
+fn is_label(name: &str) -> bool {
+    let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
