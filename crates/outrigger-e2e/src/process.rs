@@ -188,9 +188,7 @@ pub fn lasting_port() -> io::Result<u16> {
 #[must_use]
 pub fn outrigger() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| ready("OUTRIGGER_BIN").unwrap_or_else(|| build().join("outrigger")))
-        .clone()
+    program(&PROGRAM, "OUTRIGGER_BIN", "outrigger-cli", "outrigger")
 }
 
 /// The orders of the five-language fleet: `OUTRIGGER_FLEET_RUST`, else built once as [`outrigger`].
@@ -199,16 +197,22 @@ pub fn outrigger() -> PathBuf {
 /// When it cannot be built.
 #[must_use]
 pub fn orders() -> PathBuf {
-    ready("OUTRIGGER_FLEET_RUST").unwrap_or_else(|| build().join("outrigger-example-orders"))
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let name = "outrigger-example-orders";
+    program(&PROGRAM, "OUTRIGGER_FLEET_RUST", name, name)
+}
+
+fn program(once: &OnceLock<PathBuf>, variable: &str, package: &str, name: &str) -> PathBuf {
+    once.get_or_init(|| ready(variable).unwrap_or_else(|| build(package).join(name))).clone()
 }
 
 fn ready(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-/// Builds the programs of this workspace that tests start, together so that they share their
-/// dependencies; says where they are.
-fn build() -> PathBuf {
+/// Builds a program of this workspace that tests start; says where it is. Each by itself: together
+/// they would have other features, and nothing that the README's command built would serve.
+fn build(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A test's own path is TARGET/PROFILE/deps/NAME.
     let target = std::env::current_exe()
@@ -216,11 +220,10 @@ fn build() -> PathBuf {
         .and_then(|test| test.ancestors().nth(3).map(Path::to_owned))
         .unwrap_or_else(|| PathBuf::from("target"));
     let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "outrigger-cli"])
-        .args(["-p", "outrigger-example-orders", "--target-dir"])
+        .args(["build", "--release", "--quiet", "-p", package, "--target-dir"])
         .arg(&target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .status();
-    assert!(built.is_ok_and(|status| status.success()), "the workspace's programs can be built");
+    assert!(built.is_ok_and(|status| status.success()), "{package} can be built");
     target.join("release")
 }
