@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::consul::RealConsul;
-use crate::process::{Process, lasting_port, outrigger, wait_for};
+use crate::process::{Process, forget, lasting_port, outrigger, wait_for};
 use crate::raw::Ask;
 
 /// The services of the demo, callees first.
@@ -82,12 +82,9 @@ impl Fleet {
         self.started += 1;
         let port = lasting_port()?;
         let mut command = Command::new(outrigger());
-        for (name, _) in std::env::vars_os() {
-            let foreign = |prefix: &str| name.to_string_lossy().starts_with(prefix);
-            if foreign("OUTRIGGER_") || foreign("OTEL_") || foreign("CONSUL_") {
-                command.env_remove(&name);
-            }
-        }
+        forget(&mut command, |name| {
+            ["OUTRIGGER_", "OTEL_", "CONSUL_"].iter().any(|own| name.starts_with(own))
+        });
         command
             .args(["demo", "--role", role])
             .env("PORT", port.to_string())

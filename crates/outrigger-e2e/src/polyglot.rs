@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::consul::RealConsul;
 use crate::fleet::passing;
-use crate::process::{Process, lasting_port, orders, outrigger, wait_for};
+use crate::process::{Process, forget, lasting_port, orders, outrigger, wait_for};
 use crate::raw::{Answer, Ask};
 use kit::Kit;
 
@@ -356,11 +356,8 @@ fn examples() -> PathBuf {
 
 /// Takes out of a command what this process was told for itself.
 fn clean(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let foreign = |prefix: &str| name.to_string_lossy().starts_with(prefix);
-        let proxy = name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy");
-        if proxy || ["OUTRIGGER_", "OTEL_", "CONSUL_", "SPRING_"].iter().any(|p| foreign(p)) {
-            command.env_remove(&name);
-        }
-    }
+    forget(command, |name| {
+        name.to_ascii_lowercase().ends_with("_proxy")
+            || ["OUTRIGGER_", "OTEL_", "CONSUL_", "SPRING_"].iter().any(|own| name.starts_with(own))
+    });
 }

@@ -202,6 +202,16 @@ pub fn orders() -> PathBuf {
     program(&PROGRAM, "OUTRIGGER_FLEET_RUST", name, name)
 }
 
+/// Takes out of a command what this process was told for itself: the variables whose name `is_own`
+/// holds.
+pub fn forget(command: &mut Command, is_own: impl Fn(&str) -> bool) {
+    for (name, _) in std::env::vars_os() {
+        if is_own(&name.to_string_lossy()) {
+            command.env_remove(&name);
+        }
+    }
+}
+
 fn program(once: &OnceLock<PathBuf>, variable: &str, package: &str, name: &str) -> PathBuf {
     once.get_or_init(|| ready(variable).unwrap_or_else(|| build(package).join(name))).clone()
 }
@@ -222,12 +232,9 @@ fn build(package: &str) -> PathBuf {
     let mut command = Command::new(cargo);
     // What cargo tells a test of itself: ring's build script looks at it, so that ring and all above
     // it would be compiled anew, here and again at the next build from a shell.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| text.starts_with(own)) {
-            command.env_remove(&name);
-        }
-    }
+    forget(&mut command, |name| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.starts_with(own))
+    });
     let built = command
         .args(["build", "--release", "--quiet", "-p", package, "--target-dir"])
         .arg(&target)

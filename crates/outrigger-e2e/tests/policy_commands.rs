@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use outrigger_e2e::consul::{RealConsul, Version};
-use outrigger_e2e::process::outrigger;
+use outrigger_e2e::process::{forget, outrigger};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -50,12 +50,9 @@ impl Owner {
 
     fn start(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(outrigger());
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("OUTRIGGER_") || text.starts_with("CONSUL_") {
-                command.env_remove(&name);
-            }
-        }
+        forget(&mut command, |name| {
+            ["OUTRIGGER_", "CONSUL_"].iter().any(|own| name.starts_with(own))
+        });
         command.arg("policy").args(arguments).current_dir(self.folder.path());
         command.env("CONSUL_HTTP_ADDR", &self.url).env("OUTRIGGER_BY", "ann@laptop");
         command.envs(self.token.as_ref().map(|token| ("CONSUL_HTTP_TOKEN", token)));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use outrigger_e2e::consul::{RealConsul, Version};
-use outrigger_e2e::process::{Process, outrigger, until_some, wait_for};
+use outrigger_e2e::process::{Process, forget, outrigger, until_some, wait_for};
 use outrigger_e2e::raw::Ask;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -67,12 +67,9 @@ fn pricing(consul: &RealConsul, flags: &[&str], variables: &[(&str, &str)]) -> R
     fs::write(project.join("pyproject.toml"), text).expect("writes");
     fs::write(project.join("app.py"), PRICING).expect("writes");
     let mut command = Command::new(outrigger());
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["OUTRIGGER_", "CONSUL_", "OTEL_"].iter().any(|own| text.starts_with(own)) {
-            command.env_remove(&name);
-        }
-    }
+    forget(&mut command, |name| {
+        ["OUTRIGGER_", "CONSUL_", "OTEL_"].iter().any(|own| name.starts_with(own))
+    });
     command.arg("run").args(["--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(flags);
     command.args(["--", "python3", "app.py"]).current_dir(&project);
     command.env("CONSUL_HTTP_ADDR", consul.url()).env("REGISTRY", consul.url());
