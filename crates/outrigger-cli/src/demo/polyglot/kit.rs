@@ -109,9 +109,19 @@ impl Kit {
         let root = self.examples.join("..");
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", "outrigger-cli"])
-            .args(["-p", "outrigger-example-orders", "--target-dir"])
+        let mut command = Command::new("cargo");
+        // What `cargo run` tells this program of itself: ring's build script looks at it, so that ring
+        // and all above it would be compiled anew, here and again at the next `cargo run`.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| text.starts_with(own)) {
+                command.env_remove(&name);
+            }
+        }
+        // Alone: built together with it, this program would be replaced while it runs.
+        let built = command
+            .args(["build", "--release", "--quiet", "-p", "outrigger-example-orders"])
+            .arg("--target-dir")
             .arg(&target)
             .current_dir(&root)
             .status();
